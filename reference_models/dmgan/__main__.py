@@ -1,4 +1,4 @@
-"""``python -m reference_models.dmgan COMMAND``: each command is a module of ``commands``, imported when called."""
+"""``python -m reference_models.dmgan COMMAND``: each command is a module of ``commands``, imported lazily."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def main(argv: list[str]) -> int:
     from memgan import errors as memgan_errors
     from reference_models.dmgan.errors import DmganError
 
-    module = importlib.import_module(f"reference_models.dmgan.commands.{name if name != 'import' else 'import_'}")
+    module = importlib.import_module(
+        f"reference_models.dmgan.commands.{name if name != 'import' else 'import_'}"
+    )
     try:
         return module.main(rest)
     except (DmganError, FileNotFoundError, memgan_errors.MemganError) as error:

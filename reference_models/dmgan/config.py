@@ -149,7 +149,9 @@ class Config:
         if size < 8 or size & (size - 1):
             raise ConfigError(f"`generator.first_size` must be a power of two of at least 8, got {size}")
         if self.train.batch_size < 2:
-            raise ConfigError(f"`train.batch_size` must be at least 2 (BatchNorm), got {self.train.batch_size}")
+            raise ConfigError(
+                f"`train.batch_size` must be at least 2 (BatchNorm), got {self.train.batch_size}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dictionaries, for JSON."""

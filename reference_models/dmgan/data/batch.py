@@ -103,7 +103,7 @@ def image_pyramid(images: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
 def wrong_captions(
     class_ids: np.ndarray, attributes: np.ndarray | None = None, mentioned: np.ndarray | None = None
 ) -> np.ndarray:
-    """For each image (B,) the index of a caption of the same batch that is false of it, -1 where there is none.
+    """For each image (B,) the index of a caption of the batch that is false of it, -1 where there is none.
 
     Where attributes are known the caption must contradict the image in an attribute that it mentions:
     another species' caption may well be literally true. Elsewhere another class must do. The search starts
