@@ -1,0 +1,71 @@
+"""The stored real set: moments of 50,000 real images' features and 10,000 of the features themselves.
+
+Axis letters: I images, F features.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from reference_models.dmgan.errors import CheckpointError
+from reference_models.dmgan.metrics import FeatureMoments
+
+SAMPLE = 10_000
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real images as SceneNet sees them."""
+
+    moments: FeatureMoments
+    sample: Tensor  # (I, F) float32, in random order: any beginning of it is a fair sample
+    facts: dict[str, Any]  # split, seed, count, scene network's sha256, renderer
+
+    @classmethod
+    def of(cls, features: Tensor, facts: dict[str, Any], sample: int = SAMPLE) -> Reference:
+        """From the features (I, F) of all reference images, in random order."""
+        moments = FeatureMoments(features.shape[1]).update(features)
+        return cls(moments, features[:sample].half().float(), {**facts, "count": len(features)})
+
+    def save(self, path: Path) -> None:
+        """Write ``<path>.safetensors`` (features as float16) and ``<path>.json``."""
+        from safetensors.torch import save_file
+
+        tensors = {
+            "mean": self.moments.mean,
+            "scatter": self.moments.scatter,
+            "sample": self.sample.half().contiguous(),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        save_file(tensors, temporary)
+        os.replace(temporary, path.with_suffix(".safetensors"))
+        path.with_suffix(".json").write_text(json.dumps(self.facts, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path, *, scene_sha256: str) -> Reference:
+        """Read what :meth:`save` wrote; features of another SceneNet are refused."""
+        from safetensors.torch import load_file
+
+        stored = path.with_suffix(".safetensors")
+        if not stored.exists():
+            raise FileNotFoundError(
+                f"{stored} is missing; make it with `python -m reference_models.dmgan evaluate reference`"
+            )
+        facts = json.loads(path.with_suffix(".json").read_text())
+        if facts["scene_sha256"] != scene_sha256:
+            raise CheckpointError(
+                f"{stored} was made with the SceneNet {facts['scene_sha256'][:12]}..., the one in use is "
+                f"{scene_sha256[:12]}...: run `evaluate reference` again"
+            )
+        tensors = load_file(stored)
+        moments = FeatureMoments(len(tensors["mean"]))
+        moments.count = facts["count"]
+        moments.mean, moments.scatter = tensors["mean"], tensors["scatter"]
+        return cls(moments, tensors["sample"].float(), facts)
