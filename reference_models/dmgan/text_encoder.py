@@ -73,15 +73,14 @@ class TextEncoder(nn.Module):
                 "`captions` must be (B, T) and `lengths` (B,), got "
                 f"{tuple(captions.shape)} and {tuple(lengths.shape)}"
             )
-        if len(lengths) and not (1 <= int(lengths.min()) and int(lengths.max()) <= captions.shape[1]):
+        if len(lengths) and not (int(lengths.min()) >= 1 and int(lengths.max()) <= captions.shape[1]):
             raise DataError(
                 f"`lengths` must be 1 to {captions.shape[1]} (the width of `captions`), got "
                 f"{int(lengths.min())} to {int(lengths.max())}"
             )
-        if captions.numel() and not 0 <= int(captions.min()) <= int(captions.max()) < len(
-            self.embedding.weight
-        ):
+        known = self.embedding.num_embeddings
+        if captions.numel() and not 0 <= int(captions.min()) <= int(captions.max()) < known:
             raise DataError(
-                f"word ids must be 0 to {len(self.embedding.weight) - 1}, got "
+                f"word ids must be 0 to {known - 1}, got "
                 f"{int(captions.min())} to {int(captions.max())}: is this another vocabulary's caption?"
             )

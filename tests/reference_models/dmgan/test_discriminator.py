@@ -1,0 +1,71 @@
+"""Discriminators: the release's structure at 64, 128 and 256 pixels, and the same rule below."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from reference_models.dmgan.config import DiscriminatorConfig, birds_demo
+from reference_models.dmgan.discriminator import Discriminator, build_discriminators, channel_plan
+from reference_models.dmgan.errors import ConfigError
+from reference_models.dmgan.spectral_norm import SpectralConv2d
+
+SMALL = DiscriminatorConfig(width=2, word_dim=6)
+
+
+@pytest.mark.parametrize("size", [8, 16, 32, 64, 128, 256])
+def test_every_size_ends_at_eight_widths_of_four_by_four(size: int) -> None:
+    network = Discriminator(size, SMALL)
+    features = network.features(torch.randn(2, 3, size, size))
+    assert features.shape == (2, 16, 4, 4)
+    conditional, unconditional = network.heads(features, torch.randn(2, 6))
+    assert conditional.shape == unconditional.shape == (2,)
+
+
+def test_the_paper_s_sizes_have_the_release_s_channels() -> None:
+    assert channel_plan(64, 32) == ([32, 64, 128, 256], [])
+    assert channel_plan(128, 32) == ([32, 64, 128, 256, 512], [256])
+    assert channel_plan(256, 32) == ([32, 64, 128, 256, 512, 1024], [512, 256])
+
+
+def test_spectral_norm_is_on_all_convolutions_but_the_two_heads() -> None:
+    network = Discriminator(64, SMALL)
+    plain = [name for name, part in network.named_modules() if type(part) is nn.Conv2d]
+    assert plain == ["conditional", "unconditional"]
+    off = Discriminator(64, dataclasses.replace(SMALL, spectral_norm=False))
+    assert not any(isinstance(part, SpectralConv2d) for part in off.modules())
+    assert set(off.state_dict()) <= set(network.state_dict())
+
+
+def test_pairs_share_one_pass_over_the_images() -> None:
+    network = Discriminator(16, dataclasses.replace(SMALL, spectral_norm=False))
+    images, sentence = torch.randn(3, 3, 16, 16), torch.randn(5, 6)
+    index = torch.tensor([2, 0, 1, 0, 2])
+    conditional, unconditional = network(images, sentence, index)
+    assert conditional.shape == (5,)
+    assert unconditional.shape == (3,)
+    for pair, image in enumerate(index.tolist()):
+        alone, _ = network(images[image : image + 1], sentence[pair : pair + 1])
+        torch.testing.assert_close(conditional[pair : pair + 1], alone)
+
+
+def test_the_unconditional_logit_ignores_the_sentence_and_the_conditional_one_does_not() -> None:
+    network = Discriminator(16, dataclasses.replace(SMALL, spectral_norm=False))
+    images = torch.randn(2, 3, 16, 16)
+    first, second = (network(images, torch.randn(2, 6)) for _ in range(2))
+    assert torch.equal(first[1], second[1])
+    assert not torch.allclose(first[0], second[0])
+
+
+def test_one_discriminator_for_each_size_lowest_first() -> None:
+    assert [network.size for network in build_discriminators(birds_demo())] == [16, 32, 64]
+
+
+def test_wrong_sizes_are_named() -> None:
+    with pytest.raises(ConfigError, match="power of two of at least 8, got 48"):
+        Discriminator(48, SMALL)
+    with pytest.raises(ValueError, match=r"\(B, 3, 16, 16\).*got \(2, 3, 32, 32\)"):
+        Discriminator(16, SMALL)(torch.zeros(2, 3, 32, 32), torch.zeros(2, 6))
