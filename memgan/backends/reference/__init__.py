@@ -1,0 +1,11 @@
+"""The definition of every op, in plain PyTorch: any device, any floating dtype, every derivative.
+
+Arguments arrive checked: masks are bool or None, sizes agree.
+"""
+
+from memgan.backends.reference.memory_read import memory_read
+from memgan.backends.reference.memory_refine import memory_refine
+from memgan.backends.reference.memory_respond import memory_respond
+from memgan.backends.reference.memory_write import memory_write
+
+__all__ = ["memory_read", "memory_refine", "memory_respond", "memory_write"]

@@ -1,0 +1,32 @@
+"""memgan's errors. Each is also the builtin that a caller would expect.
+
+::
+
+    MemganError(Exception)
+    ├── ShapeError(ValueError)            sizes disagree; the message names the argument
+    ├── DtypeError(TypeError)             a dtype that the argument cannot have
+    ├── DeviceError(ValueError)           tensors on different devices
+    └── BackendUnavailable(RuntimeError)  a backend was forced and cannot run; the message says why
+"""
+
+from __future__ import annotations
+
+
+class MemganError(Exception):
+    """Base of every error that memgan raises on purpose."""
+
+
+class ShapeError(MemganError, ValueError):
+    """Sizes disagree. The message names the argument, what was expected and what came."""
+
+
+class DtypeError(MemganError, TypeError):
+    """An argument has a dtype that it cannot have."""
+
+
+class DeviceError(MemganError, ValueError):
+    """Two arguments are on different devices."""
+
+
+class BackendUnavailable(MemganError, RuntimeError):
+    """A backend was asked for by name and cannot run. The message says why and what mends it."""

@@ -1,0 +1,62 @@
+"""The convolutional blocks around the memory (section 2 of the release's networks)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from memgan.errors import ShapeError
+
+
+class GLU(nn.Module):
+    """Gated linear unit over channels: ``x[:, :half] * sigmoid(x[:, half:])``.
+
+    >>> GLU()(torch.zeros(2, 6, 4, 4)).shape
+    torch.Size([2, 3, 4, 4])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` (B, 2C, ...) → (B, C, ...)."""
+        if x.shape[1] % 2:
+            raise ShapeError(f"GLU: `x` must have an even number of channels, got {tuple(x.shape)}.")
+        return F.glu(x, dim=1)
+
+
+class ResidualBlock(nn.Module):
+    """conv3x3 c → 2c, BatchNorm, GLU, conv3x3 c → c, BatchNorm, plus the input.
+
+    >>> ResidualBlock(6)(torch.zeros(2, 6, 5, 7)).shape
+    torch.Size([2, 6, 5, 7])
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 2 * channels, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(2 * channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.glu = GLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` (B, C, H, W) → (B, C, H, W)."""
+        y: Tensor = self.glu(self.norm1(self.conv1(x)))
+        return self.norm2(self.conv2(y)) + x
+
+
+class UpsampleBlock(nn.Module):
+    """Nearest 2x up-sampling, conv3x3 in → 2 out, BatchNorm, GLU.
+
+    >>> UpsampleBlock(6, 3)(torch.zeros(2, 6, 5, 7)).shape
+    torch.Size([2, 3, 10, 14])
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 2 * out_channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(2 * out_channels)
+        self.glu = GLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` (B, in, H, W) → (B, out, 2H, 2W)."""
+        y: Tensor = self.glu(self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))))
+        return y

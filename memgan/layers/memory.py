@@ -1,0 +1,242 @@
+"""The dynamic memory, part by part and whole (DM-GAN, sections 3.1 and 3.2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+
+from memgan.ops import memory_read, memory_refine, memory_respond, memory_write
+from memgan.ops._checks import check_shape, checked_mask
+from memgan.ops.memory_read import memory_read_release_rows
+from memgan.types import MaskMode, ReadAndAttention
+
+
+class MemoryInspection(NamedTuple):
+    """What a memory did with a batch, for reports."""
+
+    attention: Tensor  # (B, L, H, W)
+    write_gate: Tensor | None  # (B, L) in [0, 1], 0 on padding; None without a write gate
+    response_gate: Tensor | None  # (B, 1, H, W) in [0, 1]; None without a response gate
+
+
+class MemoryWriter(nn.Module):
+    """Words → memory slots: :func:`memgan.memory_write` with its weights.
+
+    >>> MemoryWriter(3, 5)(torch.zeros(2, 7, 5), torch.zeros(2, 3)).shape
+    torch.Size([2, 7, 6])
+    """
+
+    def __init__(
+        self, image_channels: int, word_dim: int, memory_dim: int | None = None, *, write_gate: bool = True
+    ) -> None:
+        super().__init__()
+        self.memory_dim = 2 * image_channels if memory_dim is None else memory_dim
+        self.word = nn.Linear(word_dim, self.memory_dim)
+        self.write_gate = write_gate
+        if write_gate:
+            self.image = nn.Linear(image_channels, self.memory_dim)
+            self.gate_word = nn.Linear(word_dim, 1, bias=False)
+            self.gate_image = nn.Linear(image_channels, 1, bias=False)
+
+    def forward(self, words: Tensor, image_summary: Tensor) -> Tensor:
+        """``words`` (B, L, E), ``image_summary`` (B, C) → memory (B, L, M)."""
+        if not self.write_gate:
+            return torch.relu(self.word(words))
+        return memory_write(
+            words,
+            image_summary,
+            self.word.weight,
+            self.word.bias,
+            self.image.weight,
+            self.image.bias,
+            self.gate_word.weight,
+            self.gate_image.weight,
+        )
+
+    def gate(self, words: Tensor, image_summary: Tensor) -> Tensor | None:
+        """The write gate of each word, (B, L); None without one."""
+        if not self.write_gate:
+            return None
+        return torch.sigmoid(self.gate_word(words) + self.gate_image(image_summary)[:, None]).squeeze(2)
+
+
+class MemoryReader(nn.Module):
+    """Memory slots → keys and values, and every pixel's read: :func:`memgan.memory_read` with its weights.
+
+    >>> MemoryReader(3, 6)(torch.zeros(2, 3, 4, 4), torch.zeros(2, 7, 6))[0].shape
+    torch.Size([2, 3, 4, 4])
+    """
+
+    def __init__(self, image_channels: int, memory_dim: int, *, scale: float = 1.0) -> None:
+        super().__init__()
+        self.key = nn.Linear(memory_dim, image_channels)
+        self.value = nn.Linear(memory_dim, image_channels)
+        self.scale = scale
+
+    def address(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """``memory`` (B, L, M) → keys and values, (B, L, C) each, both after a ReLU as in the release."""
+        return torch.relu(self.key(memory)), torch.relu(self.value(memory))
+
+    def forward(
+        self,
+        image_features: Tensor,
+        memory: Tensor,
+        word_mask: Tensor | None = None,
+        *,
+        return_attention: bool = False,
+    ) -> ReadAndAttention:
+        """``image_features`` (B, C, H, W), ``memory`` (B, L, M) → what was read (B, C, H, W), attention or None."""
+        keys, values = self.address(memory)
+        return memory_read(
+            image_features, keys, values, word_mask, scale=self.scale, return_attention=return_attention
+        )
+
+
+class ResponseGate(nn.Module):
+    """What was read → the pixel's new feature: :func:`memgan.memory_respond` with its weights.
+
+    ``per_channel=False`` is the release: one gate a pixel, shared by all channels.
+
+    >>> ResponseGate(3)(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)).shape
+    torch.Size([2, 3, 4, 4])
+    """
+
+    def __init__(self, image_channels: int, *, per_channel: bool = False) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2 * image_channels, image_channels if per_channel else 1)
+
+    def forward(self, image_features: Tensor, read: Tensor) -> Tensor:
+        """``image_features``, ``read`` (B, C, H, W) → new features (B, C, H, W)."""
+        return memory_respond(image_features, read, self.linear.weight, self.linear.bias)
+
+    def gate(self, image_features: Tensor, read: Tensor) -> Tensor:
+        """The gate itself, (B, 1, H, W), or (B, C, H, W) per channel."""
+        both = torch.cat([image_features, read], dim=1)
+        return torch.sigmoid(self.linear(both.movedim(1, -1))).movedim(-1, 1)
+
+
+class DynamicMemory(nn.Module):
+    """Write the words into memory, let every pixel read it, and gate what was read into the pixel.
+
+    Args:
+        image_channels: C of the features that are refined.
+        word_dim: E of the words; any text encoder's states.
+        memory_dim: M; None means 2C, as in the paper.
+        write_gate: without it a slot is the projected word alone.
+        response_gate: without it the result is what was read.
+        scale: factor of the attention scores; 1 as in the paper.
+        detach_summary: the write gate sees the image without passing gradients to it, as in the release.
+        mask_mode: ``"aligned"``: each image uses its own mask. ``"release"``: the DM-GAN release's mask rows,
+            which make an image depend on its batch neighbours; only to reproduce released batch outputs, and
+            always computed by the plain definition.
+
+    >>> memory = DynamicMemory(image_channels=4, word_dim=6)
+    >>> features, attention = memory(torch.zeros(2, 4, 8, 8), torch.zeros(2, 5, 6), return_attention=True)
+    >>> features.shape, attention.shape
+    (torch.Size([2, 4, 8, 8]), torch.Size([2, 5, 8, 8]))
+    """
+
+    def __init__(
+        self,
+        image_channels: int,
+        word_dim: int,
+        memory_dim: int | None = None,
+        *,
+        write_gate: bool = True,
+        response_gate: bool = True,
+        scale: float = 1.0,
+        detach_summary: bool = True,
+        mask_mode: MaskMode = "aligned",
+    ) -> None:
+        super().__init__()
+        if mask_mode not in get_args(MaskMode):
+            raise ValueError(f"`mask_mode` must be one of {', '.join(get_args(MaskMode))}, got {mask_mode!r}")
+        self.writer = MemoryWriter(image_channels, word_dim, memory_dim, write_gate=write_gate)
+        self.reader = MemoryReader(image_channels, self.writer.memory_dim, scale=scale)
+        self.response = ResponseGate(image_channels) if response_gate else None
+        self.detach_summary = detach_summary
+        self.mask_mode = mask_mode
+        self.image_channels = image_channels
+        self.word_dim = word_dim
+
+    @property
+    def gated(self) -> bool:
+        """Whether the result is the gated feature (True) or what was read (False)."""
+        return self.response is not None
+
+    def forward(
+        self,
+        image_features: Tensor,
+        words: Tensor,
+        word_mask: Tensor | None = None,
+        *,
+        return_attention: bool = False,
+    ) -> ReadAndAttention:
+        """``image_features`` (B, C, H, W), ``words`` (B, L, E), ``word_mask`` (B, L) → features, attention or None.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: the message names the argument.
+        """
+        words, mask, summary = self._prepared(image_features, words, word_mask)
+        keys, values = self.reader.address(self.writer(words, summary))
+        scale = self.reader.scale
+        if self.mask_mode == "release":
+            read, attention = memory_read_release_rows(
+                image_features, keys, values, mask, scale=scale, return_attention=return_attention
+            )
+            return (read if self.response is None else self.response(image_features, read)), attention
+        if self.response is None:
+            return memory_read(
+                image_features, keys, values, mask, scale=scale, return_attention=return_attention
+            )
+        gate = self.response.linear
+        return memory_refine(
+            image_features,
+            keys,
+            values,
+            mask,
+            gate.weight,
+            gate.bias,
+            scale=scale,
+            return_attention=return_attention,
+        )
+
+    @torch.no_grad()
+    def inspect(
+        self, image_features: Tensor, words: Tensor, word_mask: Tensor | None = None
+    ) -> MemoryInspection:
+        """The attention, the write gate per word and the response gate per pixel; same arguments as the call."""
+        words, mask, summary = self._prepared(image_features, words, word_mask)
+        keys, values = self.reader.address(self.writer(words, summary))
+        read_of = memory_read_release_rows if self.mask_mode == "release" else memory_read
+        read, attention = read_of(
+            image_features, keys, values, mask, scale=self.reader.scale, return_attention=True
+        )
+        assert attention is not None
+        write = self.writer.gate(words, summary)
+        if write is not None and mask is not None:
+            write = write.masked_fill(~mask, 0.0)
+        response = None if self.response is None else self.response.gate(image_features, read)
+        return MemoryInspection(attention, write, response)
+
+    def _prepared(
+        self, image_features: Tensor, words: Tensor, word_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Checked words with zeros in padding, the mask as bool, and the image summary r̄ (B, C)."""
+        op = "DynamicMemory"
+        check_shape(
+            op, "image_features", image_features, (None, self.image_channels, None, None), "(B, C, H, W)"
+        )
+        check_shape(op, "words", words, (image_features.shape[0], None, self.word_dim), "(B, L, E)")
+        mask = checked_mask(op, word_mask, words.shape[0], words.shape[1], words.device)
+        if mask is not None and self.mask_mode == "aligned":
+            # Before anything is computed from them: a NaN in padding would reach the weights' gradients.
+            words = words.masked_fill(~mask[:, :, None], 0.0)
+        pixels = image_features.shape[2] * image_features.shape[3]
+        summary = image_features.sum((2, 3)) / max(pixels, 1)
+        return words, mask, summary.detach() if self.detach_summary else summary
+
+    def extra_repr(self) -> str:
+        return f"detach_summary={self.detach_summary}, mask_mode={self.mask_mode!r}"

@@ -1,0 +1,56 @@
+"""DAMSM's sentence loss (AttnGAN, section 3.2), and the matching that both DAMSM losses end in."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from memgan.errors import DtypeError
+from memgan.ops._checks import check_floating, check_shape
+
+
+def sentence_loss(
+    image_code: Tensor, sentence: Tensor, class_ids: Tensor | None = None, *, gamma3: float = 10.0
+) -> tuple[Tensor, Tensor]:
+    r"""How well whole sentences and whole images find each other in a batch, both ways.
+
+    .. math:: R_{ij} = \cos(\text{image}_i, \text{sentence}_j)
+
+    Args:
+        image_code: ``(B, E)``.
+        sentence: ``(B, E)``.
+        class_ids: ``(B,)``, integers; sentences of an image's own class do not count as negatives. None: all do.
+        gamma3: temperature of the softmax, 10 in the paper.
+
+    Returns:
+        ``(loss0, loss1)``, both ``()``: the cross entropy of finding the sentence of an image, and the image of a
+        sentence.
+
+    Raises:
+        ShapeError, DtypeError, DeviceError: the message names the argument.
+
+    >>> loss0, loss1 = sentence_loss(torch.eye(3), torch.eye(3))
+    >>> bool(loss0 < 0.01) and bool(loss0 == loss1)
+    True
+    """
+    op = "sentence_loss"
+    check_shape(op, "image_code", image_code, (None, None), "(B, E)")
+    check_shape(op, "sentence", sentence, tuple(image_code.shape), "(B, E)")
+    check_floating(op, image_code=image_code, sentence=sentence)
+    cosine = F.cosine_similarity(image_code[:, None], sentence[None], dim=2, eps=1e-8)
+    return matching_losses(gamma3 * cosine, class_ids)
+
+
+def matching_losses(logits: Tensor, class_ids: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Cross entropies of the diagonal of ``logits`` (image, caption) by rows and by columns."""
+    batch = logits.shape[0]
+    if class_ids is not None:
+        check_shape("damsm", "class_ids", class_ids, (batch,), "(B,)")
+        if class_ids.is_floating_point():
+            raise DtypeError(f"damsm: `class_ids` must be integers, got {class_ids.dtype}.")
+        same = class_ids[:, None] == class_ids[None, :]
+        same = same & ~torch.eye(batch, dtype=torch.bool, device=logits.device)
+        logits = logits.masked_fill(same, float("-inf"))
+    target = torch.arange(batch, device=logits.device)
+    return F.cross_entropy(logits, target), F.cross_entropy(logits.t(), target)
