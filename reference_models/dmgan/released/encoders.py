@@ -41,6 +41,16 @@ def load_text_encoder(source: Source) -> TextEncoder:
     return fill(network, state, text_names(), TEXT)
 
 
+def image_names(network: InceptionImageEncoder) -> dict[str, str]:
+    """Released key → ours: the trunk has torchvision's names in both."""
+    trunk = {key.removeprefix("trunk."): key for key in network.state_dict() if key.startswith("trunk.")}
+    return trunk | {
+        "emb_features.weight": "regions.weight",
+        "emb_cnn_code.weight": "code.weight",
+        "emb_cnn_code.bias": "code.bias",
+    }
+
+
 def load_image_encoder(source: Source) -> InceptionImageEncoder:
     """A released ``image_encoderN.pth`` (a path or its state dict) as an image encoder in eval mode.
 
@@ -51,10 +61,4 @@ def load_image_encoder(source: Source) -> InceptionImageEncoder:
     word_dim, *_ = shape_of(state, "emb_features.weight", 4, IMAGE)
     with torch.device("meta"):
         network = InceptionImageEncoder(word_dim)
-    heads = {
-        "emb_features.weight": "regions.weight",
-        "emb_cnn_code.weight": "code.weight",
-        "emb_cnn_code.bias": "code.bias",
-    }
-    trunk = {key.removeprefix("trunk."): key for key in network.state_dict() if key.startswith("trunk.")}
-    return fill(network, state, trunk | heads, IMAGE)
+    return fill(network, state, image_names(network), IMAGE)
