@@ -9,8 +9,6 @@ torchvision's module tree.
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 from pathlib import Path
 
 import torch
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reference_models.dmgan.errors import CheckpointError
+from reference_models.dmgan.state_file import read_state_file, sha256
 
 REGION_CHANNELS = 768  # of Mixed_6e, 17x17 for a 299x299 image
 CODE_CHANNELS = 2048  # of Mixed_7c, pooled
@@ -200,25 +199,13 @@ class InceptionTrunk(nn.Module):
         return regions, x.mean((2, 3))
 
 
-def sha256(path: str | Path) -> str:
-    """The file's sha256, 64 hexadecimal digits."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def load_inception(trunk: InceptionTrunk, path: str | Path) -> str:
     """Fill ``trunk`` from a published Inception-v3 weight file (torchvision's layout); return its sha256.
 
     The file's classifier and auxiliary head are dropped; any other key too many, missing or of another shape
     is a :class:`CheckpointError` that names it.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no Inception-v3 weight file at {path}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise CheckpointError(f"{path} is not a whole file of weights: {error}") from error
+    state = read_state_file(path, "Inception-v3")
     state = {key: value for key, value in state.items() if not key.startswith(DROPPED)}
     try:
         trunk.load_state_dict(state)

@@ -84,7 +84,7 @@ def load_refinement_stage(source: Source, *, mask_mode: MaskMode = "aligned") ->
     config = GeneratorConfig(
         channels=channels,
         word_dim=word_dim,
-        residual_blocks=count(state, "residual.", ".block.0.weight"),
+        residual_blocks=count(state, "residual."),
         mask_mode=mask_mode,
     )
     with torch.device("meta"):
@@ -128,6 +128,6 @@ def infer_generator(state: dict[str, torch.Tensor], mask_mode: MaskMode = "align
         word_dim=word_dim,
         first_size=64,
         refinements=refinements,
-        residual_blocks=count(state, "h_net2.residual.", ".block.0.weight") if refinements else 0,
+        residual_blocks=count(state, "h_net2.residual.") if refinements else 0,
         mask_mode=mask_mode,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from reference_models.dmgan.errors import CheckpointError
+from reference_models.dmgan.state_file import check_state, read_state_file
 
 Source = str | Path | Mapping[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
@@ -22,40 +22,13 @@ COUNTER = "num_batches_tracked"
 def read_state(source: Source, what: str) -> dict[str, Tensor]:
     """The state dict of ``source``, a path or a state dict, without ``module.`` prefixes.
 
-    Files are read with ``weights_only=True``: one that holds anything but tensors is refused, not run.
     ``what`` names the network in messages.
     """
     if isinstance(source, Mapping):
-        state, where = dict(source), f"the {what}'s state dict"
+        state = check_state(source, what, f"the {what}'s state dict")
     else:
-        path, where = Path(source), str(source)
-        if not path.is_file():
-            raise FileNotFoundError(f"no {what} checkpoint at {path}")
-        state = _load_file(path, what)
-    for key, value in state.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise CheckpointError(
-                f"{where}: a {what}'s state dict maps names to tensors, but {key!r} is {type(value).__name__}"
-            )
+        state = read_state_file(source, what)
     return {key.removeprefix("module."): value for key, value in state.items()}
-
-
-def _load_file(path: Path, what: str) -> dict[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} is refused: not a plain {what} state dict, or damaged ({_first_line(error)})"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AssertionError) as error:
-        raise CheckpointError(f"{path} is truncated or damaged ({_first_line(error)})") from error
-    if not isinstance(state, Mapping):
-        raise CheckpointError(f"{path} holds a {type(state).__name__}, not a {what}'s state dict")
-    return dict(state)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def shape_of(state: Mapping[str, Tensor], key: str, dimensions: int, what: str) -> tuple[int, ...]:
@@ -69,12 +42,17 @@ def shape_of(state: Mapping[str, Tensor], key: str, dimensions: int, what: str) 
     return shape
 
 
-def count(state: Mapping[str, Tensor], prefix: str, suffix: str) -> int:
-    """How many of ``<prefix>0<suffix>``, ``<prefix>1<suffix>``, ... there are."""
-    number = 0
-    while f"{prefix}{number}{suffix}" in state:
-        number += 1
-    return number
+def count(state: Mapping[str, Tensor], prefix: str) -> int:
+    """How many blocks ``<prefix>0.``, ``<prefix>1.``, ... there are: the highest number plus one.
+
+    (So that a key that is missing from a block is reported as missing, not its siblings as unknown.)
+    """
+    numbers = [
+        int(number)
+        for key in state
+        if key.startswith(prefix) and (number := key.removeprefix(prefix).split(".")[0]).isdigit()
+    ]
+    return max(numbers, default=-1) + 1
 
 
 def prefixed(names: Mapping[str, str], released: str, ours: str) -> dict[str, str]:

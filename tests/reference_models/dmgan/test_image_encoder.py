@@ -17,7 +17,7 @@ from reference_models.dmgan.image_encoder import (
     build_image_encoder,
     trained_parameters,
 )
-from reference_models.dmgan.inception import sha256
+from reference_models.dmgan.state_file import sha256
 
 
 @pytest.fixture(scope="module")

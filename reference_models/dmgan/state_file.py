@@ -1,0 +1,61 @@
+"""Reading state dicts that other programs wrote: tensors only, whole files only."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from torch import Tensor
+
+from reference_models.dmgan.errors import CheckpointError
+
+
+def read_state_file(path: str | Path, what: str) -> dict[str, Tensor]:
+    """The state dict that ``torch.save`` wrote to ``path``; ``what`` names the network in messages.
+
+    Read with ``weights_only=True``: a file that holds anything but plain tensors is refused, never run.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: it is truncated, damaged, or holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no {what} checkpoint at {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is refused: not a plain {what} state dict, or damaged ({_told(error)})"
+        ) from error
+    except Exception as error:  # a damaged file makes the unpickler stumble in any way at all
+        raise CheckpointError(f"{path} is truncated or damaged ({_told(error)})") from error
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f"{path} holds a {type(state).__name__}, not a {what}'s state dict")
+    return check_state(state, what, str(path))
+
+
+def check_state(state: Mapping[str, Tensor], what: str, where: str) -> dict[str, Tensor]:
+    """``state`` as a dict, after making sure that it maps names to tensors."""
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise CheckpointError(
+                f"{where}: a {what}'s state dict maps names to tensors, but {key!r} is {type(value).__name__}"
+            )
+    return dict(state)
+
+
+def sha256(path: str | Path) -> str:
+    """The file's sha256, 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _told(error: Exception) -> str:
+    """The exception's first sentence that says something; torch's advice behind it is left out."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reasons = [line for line in lines if "WeightsUnpickler error" in line]
+    return (reasons or lines or [type(error).__name__])[0].split(". ")[0].rstrip(".")
