@@ -5,10 +5,14 @@ Axis letters: B batch, Z noise, E word width, L words, H = W image features' siz
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from memgan import ConditioningAugmentation, DynamicMemory, InitialStage, RefinementStage, WordAttention
 from reference_models.dmgan.config import GeneratorConfig
@@ -63,12 +67,33 @@ class ImageHead(nn.Sequential):
         super().__init__(nn.Conv2d(channels, 3, 3, padding=1, bias=False), nn.Tanh())
 
 
+@contextmanager
+def _keeping_buffers(module: nn.Module) -> Iterator[None]:
+    kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:  # the second pass is broken off by an exception once it has what it needs
+        with torch.no_grad():
+            for buffer, before in kept:
+                buffer.copy_(before)
+
+
+def _statistics_once(stage: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
+    # The second pass of a checkpointed stage would move BatchNorm's running statistics a second time.
+    return nullcontext(), _keeping_buffers(stage)
+
+
 class Generator(nn.Module):
-    """Captions' features and noise → images, coarse to fine."""
+    """Captions' features and noise → images, coarse to fine.
+
+    ``checkpoint_activations`` (False) recomputes each refinement in the backward pass instead of keeping its
+    activations: the same gradients and statistics, less memory, more time.
+    """
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
+        self.checkpoint_activations = False
         self.conditioning = ConditioningAugmentation(config.word_dim, config.condition_dim)
         self.initial = InitialStage(
             config.condition_dim, config.noise_dim, config.channels, size=config.first_size
@@ -102,6 +127,10 @@ class Generator(nn.Module):
         features, mu, logvar = self._first(noise, sentence, condition_noise)
         images, maps = [self.heads[0](features)], []
         for stage, head in zip(self.refinements, self.heads[1:]):
+            if self.checkpoint_activations and self.training and torch.is_grad_enabled():
+                stage = partial(
+                    checkpoint, stage, use_reentrant=False, context_fn=partial(_statistics_once, stage)
+                )
             features, attention = stage(features, words, word_mask, return_attention=return_attention)
             images.append(head(features))
             maps.append(attention)

@@ -114,6 +114,27 @@ def test_every_parameter_learns() -> None:
     assert still == []
 
 
+def _numbers_kept_for_backward(network: Generator, values: dict[str, torch.Tensor]) -> int:
+    held: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: held.append(t.numel()) or t, lambda t: t):
+        out = network(**values, return_attention=True)
+    sum(image.square().mean() for image in [*out.images, *out.attention]).backward()
+    return sum(held)
+
+
+def test_checkpointed_activations_change_nothing_but_memory() -> None:
+    plain, values = generator().train(), inputs()
+    saving = generator().train()
+    saving.load_state_dict(plain.state_dict())
+    saving.checkpoint_activations = True
+    kept = [_numbers_kept_for_backward(network, values) for network in (plain, saving)]
+    assert kept[1] < kept[0] / 2
+    for (name, p), q in zip(plain.named_parameters(), saving.parameters(), strict=True):
+        assert torch.equal(p.grad, q.grad), name
+    for (name, p), q in zip(plain.named_buffers(), saving.buffers(), strict=True):
+        assert torch.equal(p, q), name
+
+
 def test_exported_generator_equals_eager() -> None:
     network, values = generator(), inputs()
     with warnings.catch_warnings():
