@@ -197,7 +197,7 @@ def birds_demo() -> Config:
     """The embedded birds at 16/32/64 pixels: trains in about two hours on two CPU cores."""
     return Config(
         name="birds_demo",
-        data=DataConfig(layout="birds", images=30_000),
+        data=DataConfig(layout="birds", images=30_000, workers=0),
         text=TextConfig(word_dim=128, embedding_dim=128, dropout=0.2),
         image_encoder=ImageEncoderConfig(kind="small", width=32, image_size=64),
         generator=GeneratorConfig(

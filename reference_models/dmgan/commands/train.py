@@ -1,0 +1,38 @@
+"""``train``: adversarial training of the generator and its discriminators."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from reference_models.dmgan.commands.options import set_threads, split_config
+from reference_models.dmgan.errors import ConfigError
+
+
+def main(argv: list[str]) -> int:
+    """Parse ``argv`` and train, from nothing or (``--resume``) from the run's newest whole checkpoint."""
+    parser = argparse.ArgumentParser(prog="train", description=__doc__)
+    parser.add_argument("--encoders", type=Path, required=True, help="what `pretrain` wrote")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
+    parser.add_argument("--minutes", type=float, help="stop after this long, saved")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--device", default="cpu")
+    options, config = split_config(argv, parser)
+    set_threads(options.threads)
+    from reference_models.dmgan.data.open import open_dataset
+    from reference_models.dmgan.training.checkpoint import checkpoints
+    from reference_models.dmgan.training.train import Trainer
+    from reference_models.dmgan.training.weights import load_encoders
+
+    if checkpoints(options.out / "checkpoints") and not options.resume:
+        raise ConfigError(
+            f"{options.out} holds a run already: add --resume to go on, or choose another --out"
+        )
+    encoders = load_encoders(options.encoders, config)
+    images = open_dataset(config.data, "train", size=config.generator.sizes[-1])
+    trainer = Trainer(config, images, encoders, options.out, device=options.device)
+    if options.resume and not trainer.resume():
+        raise ConfigError(f"--resume: there is no checkpoint in {options.out / 'checkpoints'}")
+    trainer.run(minutes=options.minutes)
+    return 0

@@ -1,0 +1,148 @@
+"""One adversarial update: every discriminator on real, fake and wrongly paired images, then the generator."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from reference_models.dmgan.config import Config
+from reference_models.dmgan.data.batch import Batch
+from reference_models.dmgan.losses import (
+    damsm_loss,
+    discriminator_logits,
+    discriminator_loss,
+    generator_adversarial_loss,
+    kl_loss,
+)
+from reference_models.dmgan.training.ema import ExponentialMovingAverage
+from reference_models.dmgan.training.weights import Encoders
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass
+class Networks:
+    """What training changes, and the frozen encoders."""
+
+    generator: nn.Module
+    discriminators: nn.ModuleList
+    average: ExponentialMovingAverage
+    encoders: Encoders
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Scalars of one step, on the training device; :meth:`floats` reads them."""
+
+    values: dict[str, Tensor]
+
+    def floats(self) -> dict[str, float]:
+        """One transfer for all of them."""
+        stacked = torch.stack([value.detach().float() for value in self.values.values()]).tolist()
+        return dict(zip(self.values, stacked))
+
+
+def make_optimizers(networks: Networks, config: Config) -> tuple[torch.optim.Adam, torch.optim.Adam]:
+    """Adam for the generator and for all discriminators together (the same as one each: Adam is elementwise)."""
+    train = config.train
+    generator = torch.optim.Adam(
+        networks.generator.parameters(), train.generator_learning_rate, train.betas, foreach=True
+    )
+    discriminators = torch.optim.Adam(
+        networks.discriminators.parameters(), train.discriminator_learning_rate, train.betas, foreach=True
+    )
+    return generator, discriminators
+
+
+class AdversarialStep:
+    """Updates ``networks`` by one batch. Holds the optimisers and the loss scaler."""
+
+    def __init__(self, networks: Networks, config: Config, device: torch.device) -> None:
+        self.networks, self.config, self.device = networks, config, device
+        self.generator_optimizer, self.discriminator_optimizer = make_optimizers(networks, config)
+        self.dtype = PRECISIONS[config.train.precision]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Mixed precision as configured; off for float32."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+    def __call__(self, batch: Batch, noise: Tensor, condition_noise: Tensor) -> tuple[Losses, Tensor]:
+        """Losses of the step, and the largest fakes (B, 3, S, S) in [-1, 1], without gradient.
+
+        Updates are skipped where a loss or a gradient is not finite: the loss is then reported as it came.
+        """
+        nets = self.networks
+        with torch.no_grad():
+            words, sentence = nets.encoders.text(batch.captions, batch.lengths)
+        mask = batch.word_mask[:, : words.shape[1]]
+        with self.autocast():
+            output = nets.generator(noise, sentence, words, mask, condition_noise=condition_noise)
+        values = self._discriminators(batch, [image.detach() for image in output.images], sentence)
+        values |= self._generator(batch, output, words, sentence, mask)
+        return Losses(values), output.images[-1].detach().float()
+
+    def _discriminators(self, batch: Batch, fakes: list[Tensor], sentence: Tensor) -> dict[str, Tensor]:
+        nets = self.networks
+        nets.discriminators.requires_grad_(True)
+        values, total = {}, torch.zeros((), device=self.device)
+        for discriminator, real, fake in zip(nets.discriminators, batch.images, fakes):
+            real = real.detach().requires_grad_(self.config.loss.gradient_penalty > 0)
+            with self.autocast():
+                logits = discriminator_logits(discriminator, real, fake, sentence, batch.wrong_index)
+            loss = discriminator_loss(logits, batch.wrong_index)
+            if self.config.loss.gradient_penalty > 0:
+                loss = loss + self.config.loss.gradient_penalty * _r1(logits.real, real)
+            size = real.shape[-1]
+            values[f"d{size}"] = loss
+            values[f"d{size}_real"] = torch.sigmoid(logits.real.detach().float()).mean()
+            values[f"d{size}_fake"] = torch.sigmoid(logits.fake.detach().float()).mean()
+            total = total + loss
+        self._update(self.discriminator_optimizer, total, nets.discriminators)
+        return values
+
+    def _generator(
+        self, batch: Batch, output: object, words: Tensor, sentence: Tensor, mask: Tensor
+    ) -> dict[str, Tensor]:
+        nets, weights = self.networks, self.config.loss
+        images, mu, logvar = output.images, output.mu, output.logvar  # type: ignore[attr-defined]
+        nets.discriminators.requires_grad_(False)  # their gradients would be computed and thrown away
+        values = {}
+        adversarial = torch.zeros((), device=self.device)
+        for discriminator, fake in zip(nets.discriminators, images):
+            with self.autocast():
+                conditional, unconditional = discriminator(fake, sentence)
+            adversarial = adversarial + generator_adversarial_loss(conditional, unconditional)
+        with self.autocast():
+            regions, code = nets.encoders.image(images[-1])
+        damsm = damsm_loss(regions, code, words, sentence, mask, batch.class_ids, config=weights).total
+        kl = kl_loss(mu, logvar)
+        total = adversarial + weights.damsm * damsm + weights.kl * kl
+        values |= {"g": adversarial, "damsm": damsm, "kl": kl}
+        if self._update(self.generator_optimizer, total, nets.generator):
+            nets.average.update(nets.generator)
+        self.scaler.update() if self.scaler.is_enabled() else None
+        return values
+
+    def _update(self, optimizer: torch.optim.Optimizer, loss: Tensor, module: nn.Module) -> bool:
+        """One optimiser step, unless the loss or a gradient is not finite. Whether it was taken."""
+        optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        if self.scaler.is_enabled():
+            self.scaler.step(optimizer)
+            return bool(torch.isfinite(loss))
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        norms = torch._foreach_norm(gradients)
+        finite = bool(torch.isfinite(loss) & torch.isfinite(torch.stack(norms).sum()))
+        if finite:
+            optimizer.step()
+        return finite
+
+
+def _r1(logits: Tensor, images: Tensor) -> Tensor:
+    """R1 (Mescheder et al., 2018): the squared gradient of the real images' logits, half its batch mean."""
+    (gradient,) = torch.autograd.grad(logits.float().sum(), images, create_graph=True)
+    return gradient.square().sum((1, 2, 3)).mean() / 2

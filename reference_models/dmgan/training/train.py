@@ -1,0 +1,202 @@
+"""Adversarial training: a run that can be stopped at any moment and goes on as if it had not been."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+
+from reference_models.dmgan.config import Config
+from reference_models.dmgan.data.batch import Batch, CaptionedImages
+from reference_models.dmgan.discriminator import build_discriminators
+from reference_models.dmgan.errors import CheckpointError
+from reference_models.dmgan.generator import Generator
+from reference_models.dmgan.initialisation import initialise
+from reference_models.dmgan.training.checkpoint import (
+    latest_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
+from reference_models.dmgan.training.ema import ExponentialMovingAverage
+from reference_models.dmgan.training.grid import FixedGrid
+from reference_models.dmgan.training.guards import Guards
+from reference_models.dmgan.training.loader import batches
+from reference_models.dmgan.training.log import TrainingLog
+from reference_models.dmgan.training.step import AdversarialStep, Networks
+from reference_models.dmgan.training.weights import Encoders, save_model, write_config
+
+# Fields that may differ between a checkpoint and the run that goes on from it: they change no number of a step.
+FREE = {"images", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints", "tensorboard"}
+
+
+class Trainer:
+    """One run in ``out``: networks, optimisers, step, log, checkpoints."""
+
+    def __init__(
+        self,
+        config: Config,
+        images: CaptionedImages,
+        encoders: Encoders,
+        out: Path,
+        *,
+        device: torch.device | str = "cpu",
+        start_from: tuple[Generator, torch.nn.ModuleList] | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self.config, self.images, self.out, self.device = config, images, out, torch.device(device)
+        torch.manual_seed(config.train.seed)
+        if start_from is None:
+            generator = initialise(Generator(config.generator))
+            discriminators = initialise(build_discriminators(config))
+        else:
+            generator, discriminators = start_from
+        layout = {"device": self.device, "memory_format": torch.channels_last}
+        generator = generator.to(**layout).train().requires_grad_(True)  # type: ignore[call-overload]
+        discriminators = discriminators.to(**layout).train()  # type: ignore[call-overload]
+        encoders.text.to(self.device).eval().requires_grad_(False)
+        encoders.image.to(**layout).eval().requires_grad_(False)  # type: ignore[call-overload]
+        average = ExponentialMovingAverage(generator, config.train.ema_decay)
+        self.networks = Networks(generator, discriminators, average, encoders)  # type: ignore[arg-type]
+        self.update = AdversarialStep(self.networks, config, self.device)
+        self.guards = Guards()
+        self.step = 0
+        self.grid = FixedGrid(images, encoders, config, self.device)
+        self.quiet = quiet
+        self._stop = False
+
+    @property
+    def steps(self) -> int:
+        """How many steps the whole run has."""
+        return max(1, self.config.train.images // self.config.train.batch_size)
+
+    def resume(self) -> bool:
+        """Go on from the newest whole checkpoint of ``out``. False: there is none."""
+        found = latest_checkpoint(self.out / "checkpoints", self.device)
+        if found is None:
+            return False
+        path, state = found
+        _check_config(path, Config.from_dict(state["config"]), self.config)
+        self.networks.generator.load_state_dict(state["generator"])
+        self.networks.average.module.load_state_dict(state["average"])
+        self.networks.average.step = state["average_step"]
+        self.networks.discriminators.load_state_dict(state["discriminators"])
+        self.update.generator_optimizer.load_state_dict(state["generator_optimizer"])
+        self.update.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        self.update.scaler.load_state_dict(state["scaler"])
+        self.guards.skipped = state["skipped"]
+        self.step = state["step"]
+        restore_random_state(state["random"])
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on, as tensors and plain values."""
+        return {
+            "config": self.config.to_dict(),
+            "step": self.step,
+            "generator": self.networks.generator.state_dict(),
+            "average": self.networks.average.module.state_dict(),
+            "average_step": self.networks.average.step,
+            "discriminators": self.networks.discriminators.state_dict(),
+            "generator_optimizer": self.update.generator_optimizer.state_dict(),
+            "discriminator_optimizer": self.update.discriminator_optimizer.state_dict(),
+            "scaler": self.update.scaler.state_dict(),
+            "skipped": self.guards.skipped,
+            "random": random_state(),
+        }
+
+    def save(self) -> Path:
+        """Write a checkpoint and the folder that sampling reads."""
+        path = save_checkpoint(
+            self.out / "checkpoints", self.step, self.state(), keep=self.config.train.keep_checkpoints
+        )
+        nets = self.networks
+        save_model(self.out / "export", self.config, nets.average.module, nets.encoders, nets.discriminators)  # type: ignore[arg-type]
+        return path
+
+    def run(self, *, minutes: float | None = None) -> bool:
+        """Train until the configured number of images, ``minutes``, or a signal. Whether the run is complete."""
+        train = self.config.train
+        write_config(self.out, self.config)
+        log = TrainingLog(
+            self.out / "log.jsonl",
+            self.steps * train.batch_size,
+            what=self.config.name,
+            tensorboard=train.tensorboard,
+            quiet=self.quiet,
+        )
+        log.started(self.step * train.batch_size)
+        deadline = None if minutes is None else time.monotonic() + 60 * minutes
+        stream = batches(
+            self.images,
+            sizes=self.config.generator.sizes,
+            batch_size=train.batch_size,
+            seed=train.seed,
+            start=self.step,
+            steps=self.steps,
+            workers=self.config.data.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+        before = {kind: signal.signal(kind, self._asked_to_stop) for kind in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            for batch in stream:
+                self.one_step(batch.to(self.device, non_blocking=True), log)
+                if self._stop or (deadline is not None and time.monotonic() > deadline):
+                    break
+            path = self.save()
+        finally:
+            for kind, handler in before.items():
+                signal.signal(kind, handler)
+            log.close()
+        complete = self.step >= self.steps
+        if not complete and not self.quiet:
+            print(
+                f"stopped after step {self.step} of {self.steps}, saved {path}; the same command with --resume goes on"
+            )
+        return complete
+
+    def one_step(self, batch: Batch, log: TrainingLog) -> None:
+        """One update, and what is due after it: log, grid, checkpoint."""
+        train, settings = self.config.train, self.config.generator
+        noise = torch.randn(len(batch), settings.noise_dim).to(self.device)
+        condition_noise = torch.randn(len(batch), settings.condition_dim).to(self.device)
+        losses, fakes = self.update(batch, noise, condition_noise)
+        self.step += 1
+        values = losses.floats()
+        self.guards.losses(self.step, values)
+        if self.step % train.log_every == 0 or self.step == 1:
+            share = self.guards.collapse(self.step, fakes, batch.images[-1])
+            log.write(
+                self.step * train.batch_size,
+                {"step": self.step, **values, "diversity": share, "skipped": self.guards.skipped},
+            )
+        if self.step % train.sample_every == 0:
+            self.grid.write(self.networks.average.module, self.out / "grids" / f"step_{self.step:08d}.png")
+        if self.step % train.checkpoint_every == 0:
+            self.save()
+
+    def _asked_to_stop(self, kind: int, frame: FrameType | None) -> None:
+        if self._stop:  # asked twice: at once, the last checkpoint stands
+            raise KeyboardInterrupt
+        self._stop = True
+
+
+def _check_config(path: Path, saved: Config, wanted: Config) -> None:
+    """Refuse to go on with another configuration, naming the first field that differs."""
+    for section, values in wanted.to_dict().items():
+        before = saved.to_dict()[section]
+        if not isinstance(values, dict):
+            continue
+        for name, value in values.items():
+            if (section == "train" and name in FREE) or (section == "data" and name in {"workers", "root"}):
+                continue
+            if np.any(np.asarray(before[name]) != np.asarray(value)):
+                raise CheckpointError(
+                    f"{path} was made with {section}.{name} = {before[name]!r}, but this run asks for {value!r}; "
+                    "choose another --out or the checkpoint's configuration"
+                )
