@@ -14,7 +14,7 @@ from torch import Tensor
 def deterministic(key: str, shape: Sequence[int], seed: int = 0) -> Tensor:
     """The float32 entry called ``key``: the same numbers on every machine."""
     if key.endswith("num_batches_tracked"):
-        return torch.zeros((), dtype=torch.int64)
+        return torch.zeros((), dtype=torch.int64, device="cpu")  # even where networks are made on "meta"
     x = np.random.default_rng([seed, zlib.crc32(key.encode())]).standard_normal(tuple(shape))
     if key.endswith("running_var"):
         x = 0.5 + np.abs(x) * 0.5

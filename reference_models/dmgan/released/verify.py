@@ -7,7 +7,7 @@ the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +30,39 @@ from reference_models.dmgan.losses import (
 from reference_models.dmgan.released import discriminators, encoders, generators
 from reference_models.dmgan.released.vectors import deterministic_state
 from reference_models.dmgan.text_encoder import TextEncoder, word_mask
+from reference_models.dmgan.training.weights import read_into, write_tensors
+
+VECTORS = Path(__file__).parents[3] / "tests" / "vectors"  # of this checkout
 
 TOLERANCE = 2e-5  # of the largest entry, in float32
 LOOSE = 2e-4  # discriminators and the image encoder: deep chains of float32 convolutions
 
 Arrays = Mapping[str, Tensor]
+Quantity = tuple[str, Tensor, Tensor, float]  # name, ours, the release's, tolerance
+Loader = Callable[..., nn.Module]
+Load = Callable[..., nn.Module]  # (loader, released state dict, **options) -> the network that is checked
+
+
+def directly(loader: Loader, state: dict[str, Tensor], **options: str) -> nn.Module:
+    """The network as the loader makes it from a state dict."""
+    return loader(state, **options)
+
+
+class ThroughFiles:
+    """The network as a user gets it: checkpoint file → loader → safetensors → a network of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, loader: Loader, state: dict[str, Tensor], **options: str) -> nn.Module:
+        checkpoint, stored = self.folder / "released.pth", self.folder / "stored.safetensors"
+        torch.save(state, checkpoint)
+        network = loader(checkpoint, **options)
+        write_tensors(stored, network.state_dict())
+        with torch.no_grad():
+            for value in network.state_dict().values():
+                value.zero_()
+        return read_into(network, stored)
 
 
 @dataclass(frozen=True)
@@ -65,7 +93,7 @@ def released_state(network: nn.Module, names: Mapping[str, str]) -> dict[str, Te
     return deterministic_state({theirs: tuple(ours[mine].shape) for theirs, mine in names.items()})
 
 
-def refinement_stage(data: Arrays) -> Iterator[tuple[str, Tensor, Tensor, float]]:
+def refinement_stage(data: Arrays, load: Load = directly) -> Iterator[Quantity]:
     """The second-stage block: images alone, gradients, train mode, and the release's mask rows in a batch."""
     config = GeneratorConfig(
         channels=int(data["ngf"]), word_dim=int(data["nef"]), residual_blocks=int(data["residual_blocks"])
@@ -73,7 +101,7 @@ def refinement_stage(data: Arrays) -> Iterator[tuple[str, Tensor, Tensor, float]
     names = generators.stage_names(config.residual_blocks)
     with torch.device("meta"):
         state = released_state(generators.build_stage(config), names)
-    stage = generators.load_refinement_stage(state)
+    stage = load(generators.load_refinement_stage, state)
     features = data["image_features"].clone().requires_grad_()
     words = data["words"].transpose(1, 2).clone().requires_grad_()
     mask = word_mask(data["lengths"], words.shape[1])
@@ -95,16 +123,16 @@ def refinement_stage(data: Arrays) -> Iterator[tuple[str, Tensor, Tensor, float]
             gradient = parameters[names[key.removeprefix("grad/")]].grad
             yield key, gradient.reshape(data[key].shape), data[key], TOLERANCE
 
-    batched = generators.load_refinement_stage(state, mask_mode="release")
+    batched = load(generators.load_refinement_stage, state, mask_mode="release")
     with torch.no_grad():
         out, attention = batched(features, words, mask, return_attention=True)
         yield "out_official_batched", out, data["out_official_batched"], TOLERANCE
         yield "attention_official_batched", attention, data["attention_official_batched"], TOLERANCE
-        out, _ = generators.load_refinement_stage(state).train()(features, words)
+        out, _ = load(generators.load_refinement_stage, state).train()(features, words)
         yield "out_train_mode_no_padding", out, data["out_train_mode_no_padding"], TOLERANCE
 
 
-def generator(data: Arrays) -> Iterator[tuple[str, Tensor, Tensor, float]]:
+def generator(data: Arrays, load: Load = directly) -> Iterator[Quantity]:
     """The whole generator in eval mode, images one at a time."""
     config = GeneratorConfig(
         channels=int(data["gf"]),
@@ -115,7 +143,7 @@ def generator(data: Arrays) -> Iterator[tuple[str, Tensor, Tensor, float]]:
     )
     with torch.device("meta"):
         state = released_state(Generator(config), generators.generator_names(config))
-    network = generators.load_generator(state)
+    network = load(generators.load_generator, state)
     words = data["words"].transpose(1, 2)
     mask = word_mask(data["lengths"], words.shape[1])
     with torch.no_grad():
@@ -140,14 +168,14 @@ def generator(data: Arrays) -> Iterator[tuple[str, Tensor, Tensor, float]]:
 
 
 @torch.no_grad()
-def discriminator(data: Arrays) -> Iterator[tuple[str, Tensor, Tensor, float]]:
+def discriminator(data: Arrays, load: Load = directly) -> Iterator[Quantity]:
     """All three sizes: features, both heads, the spectral norm's u, and the loss."""
     config = DiscriminatorConfig(width=int(data["df"]), word_dim=int(data["embedding_dim"]))
     sentence = data["sentence"]
     for size in (64, 128, 256):
         with torch.device("meta"):
             state = released_state(Discriminator(size, config), discriminators.names(size))
-        network = discriminators.load_discriminator(state)
+        network = load(discriminators.load_discriminator, state)
         real, fake = data[f"x{size}"].float(), data[f"fake{size}"].float()
         features = network.features(real)
         conditional, unconditional = network.heads(features, sentence)
@@ -157,7 +185,7 @@ def discriminator(data: Arrays) -> Iterator[tuple[str, Tensor, Tensor, float]]:
         yield f"u_after{size}", network.convolutions[0].weight_u, data[f"u_after{size}"], LOOSE
 
         # The release's order of passes: each moves the spectral norm's estimate.
-        network = discriminators.load_discriminator(state)
+        network = load(discriminators.load_discriminator, state)
         features, fakes = network.features(real), network.features(fake)
         conditional_real = network.conditional_logits(features, sentence)
         conditional_fake = network.conditional_logits(fakes, sentence)
@@ -172,12 +200,12 @@ def discriminator(data: Arrays) -> Iterator[tuple[str, Tensor, Tensor, float]]:
 
 
 @torch.no_grad()
-def text_encoder(data: Arrays) -> Iterator[tuple[str, Tensor, Tensor, float]]:
+def text_encoder(data: Arrays, load: Load = directly) -> Iterator[Quantity]:
     """Words and sentence, and the same with the captions in another order."""
     config = TextConfig(word_dim=int(data["hidden"]), embedding_dim=int(data["embed"]))
     with torch.device("meta"):
         state = released_state(TextEncoder(int(data["vocab"]), config), encoders.text_names())
-    network = encoders.load_text_encoder(state)
+    network = load(encoders.load_text_encoder, state)
     for name, order in (("", torch.arange(4)), (" reversed", torch.arange(3, -1, -1))):
         words, sentence = network(data["captions"][order], data["lengths"][order])
         yield "words" + name, words.transpose(1, 2), data["words"][order], TOLERANCE
@@ -185,17 +213,17 @@ def text_encoder(data: Arrays) -> Iterator[tuple[str, Tensor, Tensor, float]]:
 
 
 @torch.no_grad()
-def image_encoder(data: Arrays) -> Iterator[tuple[str, Tensor, Tensor, float]]:
+def image_encoder(data: Arrays, load: Load = directly) -> Iterator[Quantity]:
     """Regions at every fourth place, and the image code."""
     with torch.device("meta"):
         network = InceptionImageEncoder(int(data["nef"]))
         state = released_state(network, encoders.image_names(network))
-    regions, code = encoders.load_image_encoder(state)(data["x"].float())
+    regions, code = load(encoders.load_image_encoder, state)(data["x"].float())
     yield "features", regions[..., ::4, ::4], data["features_stride4"], LOOSE
     yield "image_code", code, data["image_code"], LOOSE
 
 
-def damsm_losses(data: Arrays) -> Iterator[tuple[str, Tensor, Tensor, float]]:
+def damsm_losses(data: Arrays, _load: Load = directly) -> Iterator[Quantity]:
     """All four DAMSM losses and their gradients, with and without class ids; KL."""
     gammas = {name: float(data[name]) for name in ("gamma1", "gamma2", "gamma3")}
     mask = word_mask(data["lengths"], data["words"].shape[2])
@@ -218,7 +246,7 @@ def damsm_losses(data: Arrays) -> Iterator[tuple[str, Tensor, Tensor, float]]:
     yield "kl", kl_loss(data["mu"], data["logvar"]), data["kl"], TOLERANCE
 
 
-FILES: dict[str, Callable[[Arrays], Iterator[tuple[str, Tensor, Tensor, float]]]] = {
+FILES: dict[str, Callable[[Arrays, Load], Iterator[Quantity]]] = {
     "damsm_losses": damsm_losses,
     "discriminators": discriminator,
     "generator": generator,
@@ -228,8 +256,13 @@ FILES: dict[str, Callable[[Arrays], Iterator[tuple[str, Tensor, Tensor, float]]]
 }
 
 
-def verify(folder: str | Path, files: tuple[str, ...] = tuple(FILES)) -> list[Check]:
-    """Check every quantity of ``files`` (names without ``.npz``) stored in ``folder``."""
+def verify(
+    folder: str | Path = VECTORS, files: Sequence[str] = tuple(FILES), *, load: Load = directly
+) -> list[Check]:
+    """Check every quantity of ``files`` (names without ``.npz``) stored in ``folder``.
+
+    ``load`` is how a released state dict becomes the network that is checked.
+    """
     checks = []
     for file in files:
         path = Path(folder) / f"{file}.npz"
@@ -239,6 +272,6 @@ def verify(folder: str | Path, files: tuple[str, ...] = tuple(FILES)) -> list[Ch
             data = {key: torch.from_numpy(np.asarray(stored[key])) for key in stored.files}
         checks += [
             Check(f"{file}: {name}", relative_error(value, expected), tolerance)
-            for name, value, expected, tolerance in FILES[file](data)
+            for name, value, expected, tolerance in FILES[file](data, load)
         ]
     return checks
