@@ -43,15 +43,11 @@ def shape_of(state: Mapping[str, Tensor], key: str, dimensions: int, what: str) 
 
 
 def count(state: Mapping[str, Tensor], prefix: str) -> int:
-    """How many blocks ``<prefix>0.``, ``<prefix>1.``, ... there are: the highest number plus one.
+    """How many blocks ``<prefix>0.``, ``<prefix>1.``, ... there are: the highest number (below 100) plus one.
 
     (So that a key that is missing from a block is reported as missing, not its siblings as unknown.)
     """
-    numbers = [
-        int(number)
-        for key in state
-        if key.startswith(prefix) and (number := key.removeprefix(prefix).split(".")[0]).isdigit()
-    ]
+    numbers = [number for number in range(100) if any(key.startswith(f"{prefix}{number}.") for key in state)]
     return max(numbers, default=-1) + 1
 
 

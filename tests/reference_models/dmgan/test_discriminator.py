@@ -60,6 +60,15 @@ def test_the_unconditional_logit_ignores_the_sentence_and_the_conditional_one_do
     assert not torch.allclose(first[0], second[0])
 
 
+def test_compiles_without_a_graph_break_and_still_moves_the_estimate() -> None:
+    network, twin = Discriminator(16, SMALL), Discriminator(16, SMALL)
+    twin.load_state_dict(network.state_dict())
+    images, sentence = torch.randn(2, 3, 16, 16), torch.randn(2, 6)
+    compiled = torch.compile(network, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(images, sentence), twin(images, sentence))
+    torch.testing.assert_close(network.joint.weight_u, twin.joint.weight_u)
+
+
 def test_one_discriminator_for_each_size_lowest_first() -> None:
     assert [network.size for network in build_discriminators(birds_demo())] == [16, 32, 64]
 

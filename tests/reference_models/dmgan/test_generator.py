@@ -135,6 +135,12 @@ def test_checkpointed_activations_change_nothing_but_memory() -> None:
         assert torch.equal(p, q), name
 
 
+def test_compiles_without_a_graph_break() -> None:
+    network, values = generator(), inputs()
+    compiled = torch.compile(network, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(**values).images[-1], network(**values).images[-1])
+
+
 def test_exported_generator_equals_eager() -> None:
     network, values = generator(), inputs()
     with warnings.catch_warnings():
