@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,7 +20,10 @@ class GLU(nn.Module):
         """``x`` (B, 2C, ...) → (B, C, ...)."""
         if x.shape[1] % 2:
             raise ShapeError(f"GLU: `x` must have an even number of channels, got {tuple(x.shape)}.")
-        return F.glu(x, dim=1)
+        # Not F.glu: its backward leaves channels_last, and the BatchNorm before it then takes a path that
+        # is four times as slow (a block of conv, norm, GLU, conv at 64x64: 450 ms against 244 on one CPU core).
+        value, gate = x.chunk(2, dim=1)
+        return value * torch.sigmoid(gate)
 
 
 class ResidualBlock(nn.Module):
