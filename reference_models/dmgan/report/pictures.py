@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from reference_models.dmgan.report.data import Drawing, Frames, Picture, Reading, Swap
@@ -235,10 +237,10 @@ def _choice(name: str, options: list[tuple[str, str]]) -> Markup:
 
 
 def _around(caption: str, word: str) -> tuple[str, str, str]:
-    start = caption.lower().find(word.lower())
-    if start < 0:
+    found = re.search(rf"\b{re.escape(word)}\b", caption, re.IGNORECASE)
+    if found is None:
         return caption + " ", word, ""
-    return caption[:start], caption[start : start + len(word)], caption[start + len(word) :]
+    return caption[: found.start()], found[0], caption[found.end() :]
 
 
 def _reading(reading: Reading) -> dict[str, object]:
