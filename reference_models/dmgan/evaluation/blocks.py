@@ -8,10 +8,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 
-def convolution(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
+def convolution(inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     """3x3 convolution, BatchNorm, ReLU: (B, inputs, H, W) → (B, outputs, H / stride, W / stride)."""
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+        nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )

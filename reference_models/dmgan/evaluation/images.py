@@ -43,7 +43,11 @@ def reduce_to(images: Tensor, size: int) -> Tensor:
 
 def network_input(images: Tensor | np.ndarray) -> Tensor:
     """uint8 (B, 3, S, S), or (B, S, S, 3) from numpy → float32 (B, 3, S, S) in [-1, 1]."""
-    tensor = torch.from_numpy(images).permute(0, 3, 1, 2) if isinstance(images, np.ndarray) else images
+    if isinstance(images, np.ndarray):
+        writable = images if images.flags.writeable else images.copy()  # torch warns of read-only memory
+        tensor = torch.from_numpy(writable).permute(0, 3, 1, 2)
+    else:
+        tensor = images
     if tensor.dtype != torch.uint8 or tensor.ndim != 4:
         raise DataError(f"`images` must be uint8 with 4 axes, got {tensor.dtype} {tuple(tensor.shape)}")
     return tensor.to(torch.float32) / 127.5 - 1.0

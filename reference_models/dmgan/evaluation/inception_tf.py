@@ -91,14 +91,16 @@ class ScoreInception(InceptionTrunk):
         pixels = F.interpolate(images.float() / 255, (299, 299), mode="bilinear", align_corners=False)
         return normalise(pixels, self.variant)
 
+    def probabilities(self, features: Tensor) -> Tensor:
+        """Pooled features (B, 2048) → (B, K); the logits leave the bias out for "tf", as its score does."""
+        logits = features @ self.fc.weight.T
+        return (logits if self.variant == "tf" else logits + self.fc.bias).softmax(1)
+
     @torch.no_grad()
     def scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, 2048) and probabilities (B, K); the logits leave the bias out for "tf"."""
+        """uint8 images (B, 3, S, S) → features (B, 2048) and probabilities (B, K)."""
         _, features = self(self.prepare(images))
-        logits = features @ self.fc.weight.T
-        if self.variant != "tf":
-            logits = logits + self.fc.bias
-        return features, logits.softmax(1)
+        return features, self.probabilities(features)
 
 
 def normalise(pixels: Tensor, variant: Variant) -> Tensor:

@@ -6,7 +6,6 @@ Axis letters: I images, F features.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from reference_models.dmgan.errors import CheckpointError
+from reference_models.dmgan.files import write_atomically
 from reference_models.dmgan.metrics import FeatureMoments
 
 SAMPLE = 10_000
@@ -42,11 +42,11 @@ class Reference:
             "scatter": self.moments.scatter,
             "sample": self.sample.half().contiguous(),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        save_file(tensors, temporary)
-        os.replace(temporary, path.with_suffix(".safetensors"))
-        path.with_suffix(".json").write_text(json.dumps(self.facts, indent=1) + "\n")
+        with write_atomically(path.with_suffix(".safetensors")) as temporary:
+            save_file(tensors, temporary)
+            temporary.chmod(0o644)
+        with write_atomically(path.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps(self.facts, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path, *, scene_sha256: str) -> Reference:

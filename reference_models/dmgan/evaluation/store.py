@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from reference_models.dmgan.errors import CheckpointError
 from reference_models.dmgan.evaluation.features import SceneNet
 from reference_models.dmgan.evaluation.judge import Judge
 from reference_models.dmgan.evaluation.retrieval import Retrieval
+from reference_models.dmgan.files import write_atomically
 
 NETWORKS: dict[str, type[nn.Module]] = {"judge": Judge, "scene": SceneNet, "retrieval": Retrieval}
 SHIPPED = Path(__file__).parents[1] / "weights" / "birds_eval"
@@ -29,20 +29,19 @@ def save_network(name: str, network: nn.Module, folder: Path, facts: dict[str, A
     """Write a network and how it was made; returns the sha256 of its weight file. Whole or not at all."""
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
     state = {
         key: (value.half() if value.ndim >= 2 and value.is_floating_point() else value).contiguous()
         for key, value in network.state_dict().items()
     }
     path = folder / f"{name}.safetensors"
-    temporary = path.with_suffix(".tmp")
-    save_file(state, temporary)
-    os.replace(temporary, path)
+    with write_atomically(path) as temporary:
+        save_file(state, temporary)
+        temporary.chmod(0o644)
     digest = file_sha256(path)
     settings = network.settings()  # type: ignore[operator]
     description = {"network": name, "sha256": digest, "settings": settings, **facts}
-    temporary.write_text(json.dumps(description, indent=1) + "\n")
-    os.replace(temporary, path.with_suffix(".json"))
+    with write_atomically(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(description, indent=1) + "\n")
     return digest
 
 

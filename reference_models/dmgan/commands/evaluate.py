@@ -1,0 +1,214 @@
+"""``evaluate``: score a checkpoint or folders of images; train the evaluation networks; compare results.
+
+::
+
+    evaluate --run DIR | --model DIR [--protocol embedded|selection] [--count N] [--out FILE]
+    evaluate --real DIR --fake DIR [--extractor FILE --protocol tf|released]
+    evaluate train-judges | reference | compare A.json B.json
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Score a checkpoint, or two folders of images.
+
+    ``evaluate train-judges``, ``evaluate reference`` and ``evaluate compare`` have a ``--help`` of their own.
+    """
+
+    run: Path | None = None
+    """folder of a training run"""
+    model: Path | None = None
+    """folder of a model: config.json, vocabulary.json, generator and text encoder"""
+    real: Path | None = None
+    """folder of real images, with --fake"""
+    fake: Path | None = None
+    """folder of generated images, with --real"""
+    protocol: Literal["embedded", "selection", "tf", "released", "folders"] | None = None
+    """embedded: the gate, on held-out species; selection: validation species without the judge, to choose a
+    checkpoint; tf, released: --real and --fake through an Inception; folders: through the shipped SceneNet"""
+    extractor: Path | None = None
+    """Inception weight file of tf or released"""
+    sha256: str = ""
+    """what the extractor's file must have"""
+    count: int = 10_000
+    """images to draw"""
+    batch: int = 50
+    """images at a time"""
+    seed: int = 0
+    """of noise, distractors, subsets and bootstrap"""
+    out: Path | None = None
+    """JSON file of the result"""
+    networks: Path = Path("reference_models/dmgan/weights/birds_eval")
+    """folder of the evaluation networks"""
+    workers: int = 0
+    """processes that draw real images at first use"""
+    device: str = "cpu"
+    """of the generator or the extractor"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJudges:
+    """Train the evaluation networks (judge, scene, retrieval) on renders of independent attributes."""
+
+    out: Path = Path("reference_models/dmgan/weights/birds_eval")
+    """folder of the weight files"""
+    only: tuple[str, ...] = ("judge", "scene", "retrieval")
+    """which of them"""
+    minutes: float = 0.0
+    """of training for each network; 0: the fixed number of steps that the shipped ones had"""
+    images: int = 0
+    """renders of each network's pool; 0: as the shipped ones had"""
+    threads: int = 1
+    """of torch"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeReference:
+    """Draw the real set and store what SceneNet sees in it; needed again after SceneNet is trained anew."""
+
+    out: Path = Path("reference_models/dmgan/weights/birds_eval")
+    """folder of SceneNet and of the references"""
+    count: int = 50_000
+    """images of each split's reference"""
+    sample: int = 10_000
+    """features that are kept for KID, precision and recall"""
+    workers: int = 0
+    """processes that draw"""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Second result minus first, refused where their protocols differ."""
+
+    first: Annotated[Path, tyro.conf.Positional]
+    second: Annotated[Path, tyro.conf.Positional]
+
+
+def main(argv: list[str]) -> int:
+    """Run one of the forms of ``evaluate``."""
+    forms = {"train-judges": _train_judges, "reference": _reference, "compare": _compare}
+    if argv and argv[0] in forms:
+        return forms[argv[0]](argv)
+    return _evaluate(tyro.cli(Evaluate, args=argv, prog="evaluate"))
+
+
+def _evaluate(options: Evaluate) -> int:
+    from reference_models.dmgan.errors import ConfigError
+    from reference_models.dmgan.evaluation.protocol import write_result
+    from reference_models.dmgan.evaluation.table import lines
+
+    chosen = [options.run is not None, options.model is not None, options.real or options.fake]
+    if sum(map(bool, chosen)) != 1:
+        raise ConfigError("give one of `--run DIR`, `--model DIR` or `--real DIR --fake DIR`")
+    result = _folders(options) if options.real or options.fake else _model(options)
+    print("\n".join(lines(result)))
+    if options.out:
+        write_result(result, options.out)
+    return 0
+
+
+def _model(options: Evaluate) -> dict[str, Any]:
+    from reference_models.dmgan.errors import ConfigError
+    from reference_models.dmgan.evaluation.run import evaluate_model
+    from reference_models.dmgan.sampling import load_model
+
+    protocol = options.protocol or "embedded"
+    if protocol not in ("embedded", "selection"):
+        raise ConfigError(f"`--protocol {protocol}` scores folders: write images with `sample` first")
+    model = load_model(options.run or options.model, device=options.device)
+    return evaluate_model(
+        model.generator,
+        model.text_encoder,
+        model.vocabulary,
+        protocol=protocol,
+        count=options.count,
+        batch=options.batch,
+        seed=options.seed,
+        folder=options.networks,
+        workers=options.workers,
+        say=_say,
+    )
+
+
+def _folders(options: Evaluate) -> dict[str, Any]:
+    from reference_models.dmgan.errors import ConfigError
+    from reference_models.dmgan.evaluation.folders import score_folders
+    from reference_models.dmgan.evaluation.inception_tf import load_score_inception
+    from reference_models.dmgan.evaluation.store import load_network
+
+    if options.real is None or options.fake is None:
+        raise ConfigError(f"`--{'real' if options.real is None else 'fake'} DIR` is missing")
+    protocol = options.protocol or ("tf" if options.extractor else "folders")
+    if protocol in ("tf", "released"):
+        if options.extractor is None:
+            raise ConfigError(f"`--protocol {protocol}` needs `--extractor FILE`, an Inception weight file")
+        network = load_score_inception(options.extractor, protocol, sha256=options.sha256)
+    elif protocol == "folders" and options.extractor is None:
+        network = load_network("scene", options.networks)
+    else:
+        raise ConfigError(
+            f"`--protocol {protocol}` does not go with `--real DIR --fake DIR` and these options"
+        )
+    return score_folders(
+        options.real,
+        options.fake,
+        network.to(options.device),
+        batch=options.batch,
+        seed=options.seed,
+        say=_say,
+    )
+
+
+def _train_judges(argv: list[str]) -> int:
+    import shlex
+
+    import torch
+
+    from reference_models.dmgan.evaluation.train_judges import train_judges
+
+    options = tyro.cli(TrainJudges, args=argv[1:], prog="evaluate train-judges")
+    torch.set_num_threads(options.threads)
+    train_judges(
+        options.out,
+        only=options.only,
+        minutes=options.minutes,
+        images=options.images,
+        command=shlex.join(["python", "-m", "reference_models.dmgan", "evaluate", *argv]),
+        say=_say,
+    )
+    return 0
+
+
+def _reference(argv: list[str]) -> int:
+    from reference_models.dmgan.evaluation.birds import SPLITS, make_reference, reference_path
+    from reference_models.dmgan.evaluation.store import load_network
+
+    options = tyro.cli(MakeReference, args=argv[1:], prog="evaluate reference")
+    network = load_network("scene", options.out)
+    for split in SPLITS:
+        reference = make_reference(
+            split, network, count=options.count, sample=options.sample, workers=options.workers, say=_say
+        )
+        reference.save(reference_path(split, options.out))
+    return 0
+
+
+def _compare(argv: list[str]) -> int:
+    from reference_models.dmgan.evaluation.protocol import compare, read_result
+
+    options = tyro.cli(Compare, args=argv[1:], prog="evaluate compare")
+    for name, change in compare(read_result(options.first), read_result(options.second)).items():
+        print(f"{name:60s} {change:+.5g}")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

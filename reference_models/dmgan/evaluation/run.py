@@ -1,0 +1,150 @@
+"""``evaluate --run`` and ``--model``: a checkpoint in, one result out, under the embedded protocols.
+
+``embedded`` scores held-out species with everything and ends in the gate. ``selection`` is for choosing λ2
+or a checkpoint: validation species, no judge, no attribute scores; it gives one number, the lower the
+better.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from reference_models.dmgan.data.birds.attributes import NAMES
+from reference_models.dmgan.data.birds.render import VERSION
+from reference_models.dmgan.data.vocabulary import Vocabulary
+from reference_models.dmgan.evaluation.birds import captions_of, real_images, reference_path
+from reference_models.dmgan.evaluation.drawing import draw_images
+from reference_models.dmgan.evaluation.embedded import DISTRACTORS, SPLITS, Networks, score
+from reference_models.dmgan.evaluation.gate import gate
+from reference_models.dmgan.evaluation.judge import SIZE
+from reference_models.dmgan.evaluation.protocol import Protocol
+from reference_models.dmgan.evaluation.reference import Reference
+from reference_models.dmgan.evaluation.store import SHIPPED, load_network
+from reference_models.dmgan.generator import Generator
+
+SPLIT_OF = {"embedded": "test", "selection": "validation"}
+
+
+def load_networks(folder: Path = SHIPPED, *, judge: bool = True) -> Networks:
+    """The shipped evaluation networks; ``judge=False`` where a checkpoint is being chosen."""
+    return Networks(
+        scene=load_network("scene", folder),
+        retrieval=load_network("retrieval", folder),
+        judge=load_network("judge", folder) if judge else None,
+    )
+
+
+def evaluate_images(
+    fake: np.ndarray,
+    *,
+    protocol: str = "embedded",
+    real_size: int = SIZE,
+    seed: int = 0,
+    folder: Path = SHIPPED,
+    changes: dict[str, Any] | None = None,
+    workers: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Score images (I, 64, 64, 3) uint8 of the first I captions of the protocol's split.
+
+    Args:
+        fake: generated images, in the order of :func:`birds.captions_of`.
+        protocol: ``embedded`` or ``selection``.
+        real_size: pixels that real images are drawn at before they are reduced to 64, as ``fake`` was.
+        seed: of distractors, KID's subsets, the floor's pairing and the bootstrap.
+        folder: of the evaluation networks and references.
+        changes: fields of the protocol that only the caller knows (mask mode, EMA, rounding).
+        workers: processes that draw real images when they are not cached.
+    """
+    split = SPLIT_OF[protocol]
+    networks = load_networks(folder, judge=protocol == "embedded")
+    reference = Reference.load(reference_path(split, folder), scene_sha256=str(networks.scene.sha256))
+    captions = captions_of(split, len(fake))
+    say("real images")
+    real = real_images(split, len(fake), size=real_size, workers=workers)
+    scores = score(fake, real, captions, networks, reference, names=NAMES, seed=seed, say=say)
+    described = Protocol(
+        name=protocol,
+        extractors={
+            name: str(network.sha256)
+            for name, network in vars(networks).items()
+            if isinstance(network, nn.Module)
+        },
+        extractor="memgan birds evaluation networks",
+        resize=f"8-bit at {real_size}, area average to {SIZE}, 8-bit",
+        normalisation="[-1, 1]",
+        count=len(fake),
+        reference_count=int(reference.facts["count"]),
+        reference_seed=int(reference.facts["data_seed"]),
+        split=split,
+        seed=seed,
+        distractors=DISTRACTORS,
+        splits=min(SPLITS, len(fake)),
+        data=f"embedded birds, renderer {VERSION}",
+        **(changes or {}),
+    )
+    result: dict[str, Any] = {"protocol": described.to_dict(), "scores": scores}
+    if protocol == "embedded":
+        result["gate"] = gate(result).to_dict()
+    else:
+        result["selection_score"] = selection_score(scores)
+    return result
+
+
+def selection_score(scores: dict[str, Any]) -> float:
+    """One number to choose a checkpoint by, lower is better, from validation species and without the judge.
+
+    FID over the FID of real images, times the factor by which R-precision is worse than real images'. A model
+    that ignores its captions and one that draws mush for the right caption both lose.
+    """
+    fid = scores["fid"]["value"] / max(scores["fid"]["real"], 1e-6)
+    retrieval = scores["r_precision"]
+    return float(fid * retrieval["real"] / max(retrieval["value"], retrieval["chance"]))
+
+
+def evaluate_model(
+    generator: Generator,
+    text_encoder: nn.Module,
+    vocabulary: Vocabulary,
+    *,
+    protocol: str = "embedded",
+    count: int = 10_000,
+    batch: int = 50,
+    seed: int = 0,
+    ema: bool = True,
+    folder: Path = SHIPPED,
+    workers: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Draw ``count`` images of the protocol's captions and score them."""
+    start = time.monotonic()
+    texts = captions_of(SPLIT_OF[protocol], count).texts
+    fake = draw_images(generator, text_encoder, vocabulary, texts, seed=seed, batch=batch, say=say)
+    drawn = time.monotonic() - start
+    changes = {
+        "batch_size": batch,
+        "mask_mode": generator.config.mask_mode,
+        "rounding": "round",
+        "ema": ema,
+    }
+    result = evaluate_images(
+        fake,
+        protocol=protocol,
+        real_size=generator.config.sizes[-1],
+        seed=seed,
+        folder=folder,
+        changes=changes,
+        workers=workers,
+        say=say,
+    )
+    result["seconds"] = {
+        "drawing": round(drawn, 1),
+        "scoring": round(time.monotonic() - start - drawn, 1),
+    }
+    return result
