@@ -52,14 +52,16 @@ def go_on(
     minutes: float,
     frames: int = 3,
     seed: int = 0,
+    workers: int = 1,
     say: Callable[[str], None] = lambda _: None,
 ) -> GoneOn:
     """Train the model of ``folder`` for ``minutes`` more and draw ``captions`` at ``frames`` moments.
 
-    The averaged generator is where both the generator and its average begin; discriminators that are not in the
-    folder start from nothing. Ctrl-C ends the training early, not the caller.
+    ``workers`` processes draw real images meanwhile. The averaged generator is where both the generator and its
+    average begin; discriminators that are not in the folder start from nothing. Ctrl-C ends the training early,
+    not the caller.
     """
-    config = further(read_config(folder), seed)
+    config = further(read_config(folder), seed, workers)
     encoders = load_encoders(folder, config)
     shipped = (folder / "discriminators.safetensors").is_file()
     discriminators = (
@@ -88,7 +90,7 @@ def go_on(
     )
 
 
-def further(config: Config, seed: int) -> Config:
+def further(config: Config, seed: int, workers: int) -> Config:
     """The configuration of a short run: logs often, saves once, sees other images than the first run began with."""
     train = dataclasses.replace(
         config.train,
@@ -100,7 +102,7 @@ def further(config: Config, seed: int) -> Config:
         tensorboard=False,
         seed=seed + 1000,
     )
-    return dataclasses.replace(config, train=train, data=dataclasses.replace(config.data, workers=1))
+    return dataclasses.replace(config, train=train, data=dataclasses.replace(config.data, workers=workers))
 
 
 class WatchedTrainer(Trainer):

@@ -18,6 +18,8 @@ READING_NOTE = (
     "of what was read replaces the feature that was there."
 )
 
+JUDGE_NOTE = " Below each pair: what a judge, trained on other birds and never on a generator's, sees before and after."
+
 
 def write_report(data: ReportData, path: Path | str) -> Path:
     """Write the page to ``path``, whole or not at all, and return the path."""
@@ -75,8 +77,8 @@ def _sections(data: ReportData) -> list[Markup | None]:
         _section(
             "swaps",
             "One word changed",
-            "The noise stays the same, one word of the caption does not. Below each pair: what a judge that has "
-            "never seen this model's pictures sees in the second one.",
+            "The noise stays the same, one word of the caption does not."
+            + (JUDGE_NOTE if any(swap.swapped for swap in data.swaps) else ""),
             el("div", (pictures.swap_card(swap) for swap in data.swaps), class_="swaps"),
         )
         if data.swaps

@@ -225,7 +225,7 @@ def film(frames: Frames) -> Markup:
         )
         for label, images in zip(frames.labels, frames.rows)
     )
-    return el("div", rows, class_="film", style=f"--columns:{len(frames.captions)}")
+    return el("div", rows, class_="film", style=f"--columns:{max(4, len(frames.captions))}")
 
 
 def _choice(name: str, options: list[tuple[str, str]]) -> Markup:
@@ -245,7 +245,8 @@ def _around(caption: str, word: str) -> tuple[str, str, str]:
 
 def _reading(reading: Reading) -> dict[str, object]:
     attention = _small(reading.attention)
-    scale = float(attention.max(initial=0.0))
+    # At least three times an even share, or attention that is the same everywhere would look like a strong answer.
+    scale = min(1.0, max(float(attention.max(initial=0.0)), 3 / max(1, len(attention))))
     gate = None if reading.response_gate is None else _small(reading.response_gate[None])[0]
     return {
         "shape": list(attention.shape),

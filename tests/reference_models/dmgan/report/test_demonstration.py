@@ -1,0 +1,110 @@
+"""The demo and the report command on a tiny model: every part is there, and what is missing is said."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from reference_models.dmgan.__main__ import main
+from reference_models.dmgan.data.birds.dataset import Birds
+from reference_models.dmgan.report.demonstration import Demo, check_weights, demonstrate
+from reference_models.dmgan.report.from_folder import report_of
+from reference_models.dmgan.report.going_on import go_on
+
+
+def test_the_demo_draws_first_and_ends_with_the_page(model_folder: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    demo = Demo(
+        captions=("a red bird with a blue tail",),
+        out=tmp_path,
+        minutes=0,
+        count=0,
+        drawings=2,
+        model=model_folder,
+    )
+    path = demonstrate(demo, said.append)
+    assert "samples.png" in said[0]
+    assert str(path) in said[-1]
+    with Image.open(tmp_path / "samples.png") as sheet:
+        assert sheet.width > 500
+    text = path.read_text()
+    assert "a red bird with a blue tail" in text
+    assert "One word changed" in text
+    assert len(text) < 5_000_000
+
+
+def test_going_on_starts_from_the_model_and_logs(model_folder: Path, tmp_path: Path) -> None:
+    birds = Birds("train", images=4, size=32, cached=False)
+    gone_on = go_on(model_folder, birds, ["a red tail"], tmp_path, minutes=0, workers=0)
+    assert gone_on.images == 2  # one step of two
+    assert gone_on.log[0]["step"] == 1
+    assert gone_on.discriminators == "shipped"
+    assert gone_on.frames.labels[0] == "as shipped"
+    assert len(gone_on.frames.rows) == 3
+    data = report_of(model_folder, ["a red tail"], judge=False)
+    before = data.pictures[0].drawings[0].images[-1]
+    assert (
+        abs(gone_on.frames.rows[0][0].astype(int) - before).max() <= 1
+    )  # nothing was trained before it was drawn
+
+
+def test_discriminators_that_are_not_shipped_start_from_nothing(model_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder, folder)
+    (folder / "discriminators.safetensors").unlink()
+    birds = Birds("train", images=4, size=32, cached=False)
+    assert (
+        go_on(folder, birds, ["a tail"], tmp_path / "run", minutes=0, workers=0).discriminators
+        == "from scratch"
+    )
+
+
+def test_missing_weights_are_named_with_the_command_that_makes_them(
+    tmp_path: Path, model_folder: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere/config\.json is missing; .*train --encoders"):
+        check_weights(Demo(model=tmp_path / "nowhere"))
+    with pytest.raises(
+        FileNotFoundError, match=r"judges/judge\.safetensors is missing; .*train-judges --out"
+    ):
+        check_weights(Demo(model=model_folder, networks=tmp_path / "judges"))
+
+
+def test_the_report_command_takes_logs_and_results(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log.jsonl"
+    lines = [
+        {"images": n, "g": 3.0, "damsm": 1.0, "d32": 1.2, "d32_real": 0.6, "d32_fake": 0.4} for n in (10, 20)
+    ]
+    log.write_text("\n".join(map(json.dumps, lines)) + "\n{half")
+    result = tmp_path / "result.json"
+    scores = {"fid": {"value": 12.0, "real": 1.0}, "precision": {"value": 0.6, "real": 0.8}}
+    result.write_text(json.dumps({"protocol": {"name": "embedded", "count": 50}, "scores": scores}))
+    out = tmp_path / "page.html"
+    arguments = ["report", "a red tail", "--model", str(model_folder), "--out", str(out), "--no-judge"]
+    assert main([*arguments, "--log", str(log), "--result", str(result)]) == 0
+    assert str(out) in capsys.readouterr().out
+    text = out.read_text()
+    for wanted in ("Discriminators", "Who is taken for real", "FID", "50 images, measured earlier"):
+        assert wanted in text, wanted
+    assert main([*arguments, "--result", str(log)]) == 2
+    assert re.search(r"report: .*log\.jsonl: not JSON", capsys.readouterr().err)
+
+
+def test_a_model_of_other_data_needs_captions(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["data"]["layout"] = "cub"
+    (folder / "config.json").write_text(json.dumps(config))
+    assert main(["report", "--model", str(folder), "--out", str(tmp_path / "page.html")]) == 2
+    assert "give at least one caption" in capsys.readouterr().err
+    assert main(["report", "a red tail", "--model", str(folder), "--out", str(tmp_path / "page.html")]) == 0
