@@ -1,10 +1,10 @@
-"""Images for an evaluation: the noise of image ``i`` depends on (seed, i) alone.
+"""Images for an evaluation: those that ``sample`` draws of the same captions with the same seed.
 
-So an image does not change with the batch size, and the first 1,000 of 10,000 images are those of a run of
-1,000. (With ``mask_mode="release"`` images depend on their batch neighbours all the same; the protocol
-records it.)
+The noise of image ``i`` depends on (seed, i) alone, so an image does not change with the batch size, and the first
+1,000 of 10,000 images are those of a run of 1,000. (With ``mask_mode="release"`` images depend on their batch
+neighbours all the same; the protocol records it.)
 
-Axis letters: I images, B batch, Z noise, S pixels.
+Axis letters: I images, B batch, S pixels.
 """
 
 from __future__ import annotations
@@ -20,13 +20,8 @@ from reference_models.dmgan.errors import DataError
 from reference_models.dmgan.evaluation.images import Rounding, reduce_to, to_uint8
 from reference_models.dmgan.evaluation.judge import SIZE
 from reference_models.dmgan.generator import Generator
+from reference_models.dmgan.sampling import noise_for
 from reference_models.dmgan.text_encoder import word_mask
-
-
-def noise_of(seed: int, indices: Sequence[int], width: int) -> Tensor:
-    """(len(indices), width) float32 standard normal, row ``i`` a function of (seed, indices[i]) alone."""
-    rows = [np.random.default_rng([seed, 4_242, index]).standard_normal(width) for index in indices]
-    return torch.from_numpy(np.stack(rows).astype(np.float32))
 
 
 @torch.inference_mode()
@@ -58,7 +53,7 @@ def draw_images(
         captions, lengths = captions.to(device), lengths.to(device)
         words, sentence = text_encoder(captions, lengths)
         numbers = range(start, start + len(part))
-        noise = noise_of(seed, numbers, config.noise_dim + config.condition_dim).to(device)
+        noise = noise_for(seed, numbers, config.noise_dim + config.condition_dim).to(device)
         output = generator(
             noise[:, : config.noise_dim],
             sentence,
