@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -12,8 +12,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $(STAMP)
 
-demo: $(STAMP)                 ## sample, evaluate, train a minute, write report.html
-	$(BIN)/python -m reference_models.dmgan demo
+demo: $(STAMP)                 ## sample, evaluate, train a minute, write demo_out/report.html; CAPTIONS='"..." "..."'
+	$(BIN)/python -m reference_models.dmgan demo $(CAPTIONS)
 
 test: $(STAMP)                 ## the whole suite, on the CPU
 	$(BIN)/python -m pytest -n 2
@@ -26,6 +26,13 @@ check: $(STAMP)                ## ruff, formatting, types
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.docs            ## the site, into docs/_build; warnings are errors
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,docs]"
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
