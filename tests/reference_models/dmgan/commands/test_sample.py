@@ -1,0 +1,57 @@
+"""``sample``: files whose names follow the captions, and one sentence where something is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reference_models.dmgan.__main__ import main
+
+
+def test_one_png_a_caption_from_the_command_line_and_a_file(model_folder: Path, tmp_path: Path) -> None:
+    captions = tmp_path / "captions.txt"
+    captions.write_text("a small green bird\n\n  a bird with a black tail  \n", encoding="utf-8")
+    out = tmp_path / "pictures"
+    arguments = ["sample", "--model", str(model_folder), "--out", str(out), "--captions-file", str(captions)]
+    assert main([*arguments, "a bird with a red crown"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["00000.png", "00001.png", "00002.png"]
+    first = np.asarray(Image.open(out / "00000.png"))
+    assert first.shape == (32, 32, 3)
+    assert first.dtype == np.uint8
+
+
+def test_the_same_seed_writes_the_same_bytes(model_folder: Path, tmp_path: Path) -> None:
+    arguments = ["sample", "--model", str(model_folder), "a bird with a red crown"]
+    for name, seed in (("one", 3), ("two", 3), ("three", 4)):
+        assert main([*arguments, "--out", str(tmp_path / name), "--seed", str(seed)]) == 0
+    one, two, three = ((tmp_path / name / "00000.png").read_bytes() for name in ("one", "two", "three"))
+    assert one == two
+    assert one != three
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "no captions"),
+        (["--captions-file", "nowhere.txt"], "there is no captions file nowhere.txt"),
+        (["quixotic"], "no word that the model knows"),
+        (["--model", "nowhere", "a bird"], "no model's folder nowhere"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, arguments: list[str], told: str
+) -> None:
+    model = [] if "--model" in arguments else ["--model", str(model_folder)]
+    assert main(["sample", *model, "--out", str(tmp_path / "out"), *arguments]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_captions_must_be_text(model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "captions.txt"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert main(["sample", "--model", str(model_folder), "--captions-file", str(path)]) == 2
+    assert "must be UTF-8 text" in capsys.readouterr().err
