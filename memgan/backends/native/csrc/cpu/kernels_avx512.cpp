@@ -1,0 +1,39 @@
+// The CPU kernels for AVX-512.
+#if defined(__x86_64__)
+// The standard library before the target is switched on: its inline functions are shared between files, and the
+// linker must not keep a copy that older machines cannot run.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
+#endif
+#define MEMGAN_ISA avx512
+#define MEMGAN_VECTOR_BYTES 64
+#include "attend_finish.h"
+
+namespace memgan::cpu {
+
+const Kernels& kernels_avx512() {
+  static const Kernels kernels{
+      "avx512", avx512::forward, avx512::backward, avx512::finish_backward, avx512::finish_gate};
+  return kernels;
+}
+
+}  // namespace memgan::cpu
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif  // x86-64

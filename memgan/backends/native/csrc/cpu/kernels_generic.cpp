@@ -1,0 +1,14 @@
+// The CPU kernels for whatever the compiler takes for granted (SSE2 on x86-64, NEON on arm64).
+#define MEMGAN_ISA generic
+#define MEMGAN_VECTOR_BYTES 16
+#include "attend_finish.h"
+
+namespace memgan::cpu {
+
+const Kernels& kernels_generic() {
+  static const Kernels kernels{
+      "generic", generic::forward, generic::backward, generic::finish_backward, generic::finish_gate};
+  return kernels;
+}
+
+}  // namespace memgan::cpu

@@ -1,0 +1,192 @@
+// The two small matrix products that everything else is made of.
+//
+// `product_rows`: Y[row][pixel] = init + sum_k A[k][row] X[k][pixel], for kPixels pixels: scores, reads, gradients.
+// `product_pixels`: Y[word][channel] += sum_pixel S[word][pixel] X[channel][pixel]: gradients of keys and values.
+#pragma once
+
+#include <algorithm>
+
+#include "attend.h"
+#include "simd.h"
+
+namespace memgan::cpu::MEMGAN_ISA {
+
+// Accumulators of product_rows: kRows x kVectors registers; of product_pixels: kWords x kChannels.
+#if MEMGAN_VECTOR_BYTES == 64
+constexpr int kRows = 6, kVectors = 4, kWords = 4, kChannels = 6, kChannelStep = 2;
+#else
+constexpr int kRows = 6, kVectors = 2, kWords = 3, kChannels = 4, kChannelStep = 4;
+#endif
+
+// Rows are cut into blocks of nearly one size: 13 rows are 5 + 4 + 4, not 6 + 6 + 1.
+struct Blocks {
+  int64_t count, base, larger;
+  explicit Blocks(int64_t rows, int most = kRows)
+      : count((rows + most - 1) / most), base(count ? rows / count : 0), larger(count ? rows % count : 0) {}
+  int size(int64_t i) const { return int(base + (i < larger)); }
+};
+
+enum class Init { zero, scaled };  // `scaled`: start from factor[pixel] * start[row][pixel]
+
+template <typename T, int R, Init init, bool copy>
+MEMGAN_INLINE void product_rows_block(
+    const T* A, const T* X, int64_t ldx, int64_t K, T* Y, int64_t ldy, const T* start, const T* factor, T* copied) {
+  constexpr int lanes = Simd<T>::lanes;
+  for (int first = 0; first < kPixels; first += kVectors * lanes) {
+    Vec<T> acc[R][kVectors];
+#pragma GCC unroll 8
+    for (int j = 0; j < kVectors; ++j) {
+      Vec<T> scaled{};
+      if constexpr (init == Init::scaled) scaled = load<T>(factor + first + j * lanes);
+#pragma GCC unroll 8
+      for (int i = 0; i < R; ++i) {
+        if constexpr (init == Init::scaled) acc[i][j] = scaled * load<T>(start + i * kPixels + first + j * lanes);
+        else acc[i][j] = Vec<T>{};
+      }
+    }
+    const T* x = X + first;
+    const T* a = A;
+    for (int64_t k = 0; k < K; ++k, x += ldx, a += R) {
+      Vec<T> pixels[kVectors];
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors; ++j) {
+        pixels[j] = load<T>(x + j * lanes);
+        if constexpr (copy) store<T>(copied + k * kPixels + first + j * lanes, pixels[j]);
+      }
+#pragma GCC unroll 8
+      for (int i = 0; i < R; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < kVectors; ++j) acc[i][j] += pixels[j] * a[i];
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < R; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors; ++j) store<T>(Y + i * ldy + first + j * lanes, acc[i][j]);
+  }
+}
+
+template <typename T, Init init, bool copy>
+__attribute__((noinline)) void product_rows_sized(
+    int rows, const T* A, const T* X, int64_t ldx, int64_t K, T* Y, int64_t ldy, const T* start, const T* factor,
+    T* copied) {
+  switch (rows) {
+    case 1: return product_rows_block<T, 1, init, copy>(A, X, ldx, K, Y, ldy, start, factor, copied);
+    case 2: return product_rows_block<T, 2, init, copy>(A, X, ldx, K, Y, ldy, start, factor, copied);
+    case 3: return product_rows_block<T, 3, init, copy>(A, X, ldx, K, Y, ldy, start, factor, copied);
+    case 4: return product_rows_block<T, 4, init, copy>(A, X, ldx, K, Y, ldy, start, factor, copied);
+    case 5: return product_rows_block<T, 5, init, copy>(A, X, ldx, K, Y, ldy, start, factor, copied);
+    case 6: return product_rows_block<T, 6, init, copy>(A, X, ldx, K, Y, ldy, start, factor, copied);
+    default: return;
+  }
+}
+
+// Y (rows, kPixels) with stride ldy; A packed by `pack_rows`; X (K, kPixels) with stride ldx. With `copied`, X is also
+// written there, (K, kPixels) dense: rows of a large image lie a power of two apart and evict each other from the
+// cache, so they are read once.
+template <typename T, Init init>
+MEMGAN_INLINE void product_rows(
+    int64_t rows, const T* A, const T* X, int64_t ldx, int64_t K, T* Y, int64_t ldy, const T* start = nullptr,
+    const T* factor = nullptr, T* copied = nullptr) {
+  const Blocks blocks(rows);
+  int64_t row = 0;
+  for (int64_t i = 0; i < blocks.count; ++i) {
+    const int size = blocks.size(i);
+    const T* from = init == Init::scaled ? start + row * kPixels : nullptr;
+    if (copied != nullptr) {
+      product_rows_sized<T, init, true>(size, A + row * K, X, ldx, K, Y + row * ldy, ldy, from, factor, copied);
+      X = copied;
+      ldx = kPixels;
+      copied = nullptr;
+    } else {
+      product_rows_sized<T, init, false>(size, A + row * K, X, ldx, K, Y + row * ldy, ldy, from, factor, nullptr);
+    }
+    row += size;
+  }
+}
+
+// Writes A (rows, K), element(row, k), in the order in which product_rows reads it: block, k, row of the block.
+template <typename T, typename F>
+void pack_rows(int64_t rows, int64_t K, T* A, const F& element) {
+  const Blocks blocks(rows);
+  int64_t row = 0;
+  for (int64_t i = 0; i < blocks.count; ++i) {
+    const int size = blocks.size(i);
+    for (int64_t k = 0; k < K; ++k)
+      for (int j = 0; j < size; ++j) *A++ = element(row + j, k);
+    row += size;
+  }
+}
+
+// Channels of product_pixels come in groups of kChannels and kChannelStep-divisible rests: rows up to this are read.
+constexpr int64_t padded_channels(int64_t channels) {
+  return std::max<int64_t>(4, (channels + kChannelStep - 1) / kChannelStep * kChannelStep);
+}
+
+template <typename T, int W, int C>
+__attribute__((noinline)) void product_pixels_block(
+    const T* S, int64_t s_step, const T* X, int64_t x_step, int64_t steps, T* Y, int64_t ldy, int64_t channels) {
+  constexpr int lanes = Simd<T>::lanes;
+  Vec<T> acc[W][C] = {};
+  for (int64_t step = 0; step < steps; ++step, S += s_step, X += x_step) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kPixels; j += lanes) {
+      Vec<T> x[C];
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) x[c] = load<T>(X + c * kPixels + j);
+#pragma GCC unroll 8
+      for (int w = 0; w < W; ++w) {
+        const Vec<T> s = load<T>(S + w * kPixels + j);
+#pragma GCC unroll 8
+        for (int c = 0; c < C; ++c) acc[w][c] += s * x[c];
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int w = 0; w < W; ++w)
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c)
+      if (c < channels) Y[w * ldy + c] += sum_lanes<T>(acc[w][c]);
+}
+
+template <typename T, int C>
+MEMGAN_INLINE void product_pixels_channels(
+    int64_t words, const T* S, int64_t s_step, const T* X, int64_t x_step, int64_t steps, T* Y, int64_t ldy,
+    int64_t channels) {
+  const Blocks blocks(words, kWords);
+  for (int64_t i = 0; i < blocks.count; ++i) {
+    const int size = blocks.size(i);
+    switch (size) {
+      case 1: product_pixels_block<T, 1, C>(S, s_step, X, x_step, steps, Y, ldy, channels); break;
+      case 2: product_pixels_block<T, 2, C>(S, s_step, X, x_step, steps, Y, ldy, channels); break;
+      case 3: product_pixels_block<T, 3, C>(S, s_step, X, x_step, steps, Y, ldy, channels); break;
+      case 4: if constexpr (kWords >= 4) product_pixels_block<T, 4, C>(S, s_step, X, x_step, steps, Y, ldy, channels);
+    }
+    S += size * kPixels;
+    Y += size * ldy;
+  }
+}
+
+// Y (words, channels) += over `steps` groups of kPixels pixels: S (words, kPixels) and X (padded channels, kPixels)
+// lie s_step and x_step elements apart from group to group. Padding rows of X must be finite (they are zeros).
+template <typename T>
+void product_pixels(
+    int64_t words, const T* S, int64_t s_step, int64_t channels, const T* X, int64_t x_step, int64_t steps, T* Y,
+    int64_t ldy) {
+  int64_t left = padded_channels(channels);
+  int64_t c = 0;
+  while (left > 0) {
+    // 4 + 4 rather than 6 + 2, so that every block is one of two sizes.
+    const int size = (left >= kChannels && left - kChannels != 2) ? kChannels : 4;
+    const int64_t real = std::min<int64_t>(size, channels - c);
+    if (real > 0) {
+      if (size == kChannels)
+        product_pixels_channels<T, kChannels>(words, S, s_step, X + c * kPixels, x_step, steps, Y + c, ldy, real);
+      else
+        product_pixels_channels<T, 4>(words, S, s_step, X + c * kPixels, x_step, steps, Y + c, ldy, real);
+    }
+    c += size;
+    left -= size;
+  }
+}
+
+}  // namespace memgan::cpu::MEMGAN_ISA

@@ -1,0 +1,157 @@
+// Vectors of one register, for the instruction set that the including file switched on.
+//
+// GCC's and clang's vector extensions rather than intrinsics: one source for AVX-512, AVX2, SSE2 and NEON.
+// The including file defines MEMGAN_ISA (a namespace) and MEMGAN_VECTOR_BYTES.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace memgan::cpu::MEMGAN_ISA {
+
+#define MEMGAN_INLINE inline __attribute__((always_inline))
+
+template <typename T>
+struct Simd;
+
+template <>
+struct Simd<float> {
+  static constexpr int lanes = MEMGAN_VECTOR_BYTES / 4;
+  typedef float V __attribute__((vector_size(MEMGAN_VECTOR_BYTES), may_alias));
+  typedef int32_t I __attribute__((vector_size(MEMGAN_VECTOR_BYTES), may_alias));
+  typedef float Unaligned __attribute__((vector_size(MEMGAN_VECTOR_BYTES), aligned(4), may_alias));
+};
+template <>
+struct Simd<double> {
+  static constexpr int lanes = MEMGAN_VECTOR_BYTES / 8;
+  typedef double V __attribute__((vector_size(MEMGAN_VECTOR_BYTES), may_alias));
+  typedef int64_t I __attribute__((vector_size(MEMGAN_VECTOR_BYTES), may_alias));
+  typedef double Unaligned __attribute__((vector_size(MEMGAN_VECTOR_BYTES), aligned(8), may_alias));
+};
+
+template <typename T>
+using Vec = typename Simd<T>::V;
+
+template <typename T>
+MEMGAN_INLINE Vec<T> load(const T* p) {
+  return *reinterpret_cast<const typename Simd<T>::Unaligned*>(p);
+}
+template <typename T>
+MEMGAN_INLINE void store(T* p, Vec<T> v) {
+  *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v;
+}
+template <typename T>
+MEMGAN_INLINE Vec<T> splat(T x) {
+  return x - Vec<T>{};  // x - 0 is x for every x, -0 included; 0 + x is not
+}
+template <typename T>
+MEMGAN_INLINE T sum_lanes(Vec<T> v) {
+  T lane[Simd<T>::lanes];
+  store<T>(lane, v);
+  for (int width = Simd<T>::lanes / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
+  return lane[0];
+}
+
+// bfloat16 as it lies in memory: the upper half of a float.
+struct Bf16 {
+  uint16_t bits;
+};
+MEMGAN_INLINE float to_float(Bf16 x) {
+  const uint32_t bits = uint32_t(x.bits) << 16;
+  float f;
+  std::memcpy(&f, &bits, 4);
+  return f;
+}
+MEMGAN_INLINE Bf16 to_bf16(float f) {  // to nearest, ties to even; a NaN stays one
+  uint32_t bits;
+  std::memcpy(&bits, &f, 4);
+  if (f != f) return {uint16_t((bits >> 16) | 0x40)};
+  return {uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)};
+}
+
+// The dtype a tensor is stored in → the dtype it is computed in.
+template <typename S>
+struct Compute {
+  using type = S;
+};
+template <>
+struct Compute<Bf16> {
+  using type = float;
+};
+
+template <typename T>
+MEMGAN_INLINE T read(T x) { return x; }
+MEMGAN_INLINE float read(Bf16 x) { return to_float(x); }
+template <typename S, typename T>
+MEMGAN_INLINE S written(T x) {
+  if constexpr (sizeof(S) == 2) return to_bf16(x);
+  else return x;
+}
+
+typedef uint16_t HalfBits __attribute__((vector_size(MEMGAN_VECTOR_BYTES / 2), aligned(2), may_alias));
+
+template <typename S>
+MEMGAN_INLINE Vec<typename Compute<S>::type> load_as(const S* p) {
+  if constexpr (sizeof(S) == 2) {
+    const HalfBits bits = *reinterpret_cast<const HalfBits*>(p);
+    return (Vec<float>)(__builtin_convertvector(bits, Simd<float>::I) << 16);
+  } else {
+    return load<S>(p);
+  }
+}
+template <typename S>
+MEMGAN_INLINE void store_as(S* p, Vec<typename Compute<S>::type> v) {
+  if constexpr (sizeof(S) == 2) {
+    using I = Simd<float>::I;
+    const I bits = (I)v;
+    // Logical shifts by way of the sign: what is shifted in at the top is cut off again by the conversion.
+    const I rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    const I chosen = v == v ? rounded : (bits >> 16) | 0x40;
+    *reinterpret_cast<HalfBits*>(p) = __builtin_convertvector(chosen & 0xffff, HalfBits);
+  } else {
+    store<S>(p, v);
+  }
+}
+
+// exp for x <= 0, within about one unit in the last place; what would be subnormal becomes 0.
+MEMGAN_INLINE Vec<float> exp_nonpositive(Vec<float> x) {
+  using I = Simd<float>::I;
+  const float shift = 12582912.0f;  // 1.5 * 2^23: adding it leaves round(y) in the low bits
+  const Vec<float> y = x * 1.44269504088896341f + shift;
+  const Vec<float> n = y - shift;
+  const I exponent = (I)y - (I)splat(shift) + 127;
+  const Vec<float> f = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+  Vec<float> p = f * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * f + 8.3334519073e-3f;
+  p = p * f + 4.1665795894e-2f;
+  p = p * f + 1.6666665459e-1f;
+  p = p * f + 5.0000001201e-1f;
+  const Vec<float> e = (p * (f * f) + f + 1.0f) * (Vec<float>)(exponent << 23);
+  return x < -87.0f ? Vec<float>{} : e;  // a NaN compares false and stays a NaN
+}
+MEMGAN_INLINE Vec<double> exp_nonpositive(Vec<double> x) {
+  using I = Simd<double>::I;
+  const double shift = 6755399441055744.0;  // 1.5 * 2^52
+  const Vec<double> y = x * 1.4426950408889634074 + shift;
+  const Vec<double> n = y - shift;
+  const I exponent = (I)y - (I)splat(shift) + 1023;
+  const Vec<double> f = (x - n * 6.93145751953125e-1) - n * 1.42860682030941723212e-6;
+  // The series up to f^13 / 13!: what is left out is below 4e-18 for |f| <= log(2) / 2.
+  Vec<double> p = f * (1.0 / 6227020800.0) + 1.0 / 479001600.0;
+  p = p * f + 1.0 / 39916800.0;
+  p = p * f + 1.0 / 3628800.0;
+  p = p * f + 1.0 / 362880.0;
+  p = p * f + 1.0 / 40320.0;
+  p = p * f + 1.0 / 5040.0;
+  p = p * f + 1.0 / 720.0;
+  p = p * f + 1.0 / 120.0;
+  p = p * f + 1.0 / 24.0;
+  p = p * f + 1.0 / 6.0;
+  p = p * f + 0.5;
+  const Vec<double> e = (p * (f * f) + f + 1.0) * (Vec<double>)(exponent << 52);
+  return x < -708.0 ? Vec<double>{} : e;
+}
+
+}  // namespace memgan::cpu::MEMGAN_ISA

@@ -1,0 +1,101 @@
+// Tensors of torch's stable ABI ↔ the plain arguments of the kernels.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "attend.h"
+
+namespace memgan::cpu {
+
+using torch::headeronly::MemoryFormat;
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+inline Dtype dtype_of(const Tensor& t) {
+  switch (t.scalar_type()) {
+    case ScalarType::Float: return Dtype::float32;
+    case ScalarType::Double: return Dtype::float64;
+    case ScalarType::BFloat16: return Dtype::bfloat16;
+    default: STD_TORCH_CHECK(false, "memgan: the CPU kernels take float32, float64 and bfloat16");
+  }
+}
+
+inline ScalarType computed_in(const Tensor& t) {
+  return t.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
+// (B, X, H, W) with one stride for all pixels: true of contiguous, channels_last and most slices of them.
+inline bool pixels_have_one_stride(const Tensor& t) {
+  return t.size(2) <= 1 || t.size(3) <= 1 || t.stride(2) == t.size(3) * t.stride(3);
+}
+inline Tensor with_one_stride(const Tensor& t) {
+  return pixels_have_one_stride(t) ? t : torch::stable::contiguous(t);
+}
+inline int64_t pixel_stride(const Tensor& t) { return t.size(3) > 1 ? t.stride(3) : t.stride(2); }
+
+inline Pixels pixels_of(const Tensor& t) {
+  return {t.const_data_ptr(), t.stride(0), t.stride(1), pixel_stride(t)};
+}
+inline MutablePixels mutable_pixels_of(const Tensor& t) {
+  return {t.mutable_data_ptr(), t.stride(0), t.stride(1), pixel_stride(t)};
+}
+inline Slots slots_of(const Tensor& t) { return {t.const_data_ptr(), t.stride(0), t.stride(1), t.stride(2)}; }
+
+// A fresh (B, channels, H, W) that lies in memory as `like` does.
+inline Tensor empty_pixels(const Tensor& like, int64_t channels) {
+  const std::array<int64_t, 4> size{like.size(0), channels, like.size(2), like.size(3)};
+  const bool last = like.stride(1) == 1 && like.size(1) > 1 && pixel_stride(like) != 1;
+  return torch::stable::empty(
+      size, like.scalar_type(), std::nullopt, std::nullopt, std::nullopt,
+      last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+}
+inline Tensor empty_of(std::vector<int64_t> size, ScalarType dtype) { return torch::stable::empty(size, dtype); }
+
+// The real words of each image, first and in order, and how many they are.
+struct RealWords {
+  std::vector<int32_t> words, lengths;
+  RealWords(const std::optional<Tensor>& mask, int64_t B, int64_t L) : words(B * L), lengths(B) {
+    const bool* real = mask ? static_cast<const bool*>(mask->const_data_ptr()) : nullptr;
+    const int64_t batch = mask ? mask->stride(0) : 0, word = mask ? mask->stride(1) : 0;
+    for (int64_t b = 0; b < B; ++b)
+      for (int64_t l = 0; l < L; ++l)
+        if (real == nullptr || real[b * batch + l * word]) words[b * L + lengths[b]++] = int32_t(l);
+  }
+};
+
+// The instruction set of this process: the best of the machine, or MEMGAN_CPU_CAPABILITY.
+const Kernels& kernels();
+
+// Calls `kernel(args, next, state)` once per thread of torch's pool; `next` hands out the items 0 .. items - 1.
+template <typename Args>
+void over_items(void (*kernel)(const Args&, int64_t (*)(void*), void*), const Args& args, int64_t items) {
+  struct State {
+    std::atomic<int64_t> next{0};
+    int64_t items;
+  } state;
+  state.items = items;
+  const auto next = [](void* s) -> int64_t {
+    State* state = static_cast<State*>(s);
+    const int64_t item = state->next.fetch_add(1, std::memory_order_relaxed);
+    return item < state->items ? item : -1;
+  };
+  const int64_t threads = std::min<int64_t>(torch::stable::get_num_threads(), items);
+  if (threads <= 1) return kernel(args, next, &state);
+  torch::stable::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) kernel(args, next, &state);
+  });
+}
+
+}  // namespace memgan::cpu
