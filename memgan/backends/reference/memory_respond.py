@@ -10,6 +10,9 @@ from torch.nn import functional as F
 def response_gate(image_features: Tensor, read: Tensor, gate_weight: Tensor, gate_bias: Tensor) -> Tensor:
     """``sigmoid(W [r, o] + b)``: (B, 1, H, W), or (B, C, H, W) for a gate per channel."""
     channels = image_features.shape[1]
+    if 0 in image_features.shape[2:]:  # no pixels: torch's convolution refuses them
+        both = torch.cat([image_features, read], dim=1)
+        return torch.sigmoid(torch.einsum("gc,bchw->bghw", gate_weight, both) + gate_bias[:, None, None])
     # Two products instead of one on a concatenation: the same sum without the copy of r and o.
     by_image = F.conv2d(image_features, gate_weight[:, :channels, None, None], gate_bias)
     return torch.sigmoid(by_image + F.conv2d(read, gate_weight[:, channels:, None, None]))

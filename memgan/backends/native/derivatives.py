@@ -1,0 +1,124 @@
+"""First and second derivatives of the fused ops, for torch's registry and for eager autograd alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from memgan.backends.native import formulas
+
+Formula = Callable[..., tuple[Tensor, ...]]
+MASK = 3  # place of word_mask among the arguments of every op
+# The formula of each op's first derivative, and how many tensors the op takes.
+DERIVATIVES: dict[str, tuple[Formula, int]] = {
+    "memory_read": (formulas.read_backward, 4),
+    "memory_refine": (formulas.refine_backward, 6),
+}
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """What ``setup_context`` and ``backward`` of an op's forward and of its backward do."""
+
+    call_backward: Callable[..., tuple[Tensor, ...]]  # differentiable in turn
+    formula: Formula
+    count: int  # tensors that the op takes
+
+    @classmethod
+    def of(cls, op: str, call_backward: Callable[..., tuple[Tensor, ...]]) -> Derivatives:
+        """Those of ``op``, whose backward is computed by ``call_backward``."""
+        return cls(call_backward, *DERIVATIVES[op])
+
+    def save_forward(self, ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Keep the arguments: the softmax is computed again rather than stored."""
+        *tensors, ctx.scale, ctx.attention, ctx.tf32 = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors)
+
+    def forward_backward(
+        self, ctx: Any, grad: Tensor | None, grad_attention: Tensor | None
+    ) -> tuple[Any, ...]:
+        """Gradients of the arguments of the forward op."""
+        tensors = ctx.saved_tensors
+        if not ctx.attention:
+            grad_attention = None
+        if grad is None and grad_attention is None:
+            return (None,) * (self.count + 3)
+        if grad is None:
+            features, values = tensors[0], tensors[2]
+            grad = features.new_zeros((features.shape[0], values.shape[2], *features.shape[2:]))
+        given = iter(self.call_backward(grad, grad_attention, *tensors, ctx.scale, ctx.tf32))
+        places = [None if index == MASK else next(given) for index in range(self.count)]
+        return (*places, None, None, None)
+
+    def save_backward(self, ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Keep the arguments of the backward op."""
+        *tensors, ctx.scale, _ = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors)
+
+    def backward_backward(self, ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        """Gradients of the arguments of the backward op."""
+        if all(grad is None for grad in grads):
+            return (None,) * (self.count + 4)
+        return (*second_derivatives(self.formula, ctx.saved_tensors, ctx.scale, grads), None, None)
+
+
+def second_derivatives(
+    backward: Callable[..., tuple[Tensor, ...]],
+    tensors: Sequence[Tensor | None],
+    scale: float,
+    grads: Sequence[Tensor | None],
+) -> tuple[Tensor | None, ...]:
+    """Derivatives of a backward formula: ``grads`` of its results → gradients of its ``tensors``.
+
+    Each tensor gets an alias, so that only its direct use counts. Where a graph of this is wanted in turn the
+    aliases keep their history, and third derivatives are exact too.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return _transformable_second_derivatives(backward, tensors, scale, grads)
+    higher = torch.is_grad_enabled()
+    with torch.enable_grad():
+        aliases = [_alias(tensor, higher) for tensor in tensors]
+        results = backward(*aliases, scale)
+        pairs = [(result, grad) for result, grad in zip(results, grads) if grad is not None]
+        wanted = [alias for alias in aliases if alias is not None and alias.requires_grad]
+        given = torch.autograd.grad(
+            [result for result, _ in pairs],
+            wanted,
+            [grad for _, grad in pairs],
+            create_graph=higher,
+            allow_unused=True,
+        )
+    found = iter(given)
+    return tuple(next(found) if alias is not None and alias.requires_grad else None for alias in aliases)
+
+
+def _alias(tensor: Tensor | None, higher: bool) -> Tensor | None:
+    if tensor is None or not tensor.is_floating_point():
+        return tensor
+    if higher and tensor.requires_grad:
+        return tensor.view_as(tensor)
+    return tensor.detach().requires_grad_()
+
+
+def _transformable_second_derivatives(
+    backward: Formula, tensors: Sequence[Tensor | None], scale: float, grads: Sequence[Tensor | None]
+) -> tuple[Tensor | None, ...]:
+    """:func:`second_derivatives` by a transform, which other transforms can go on from."""
+    places = [index for index, x in enumerate(tensors) if x is not None and x.is_floating_point()]
+
+    def of_places(*given: Tensor) -> tuple[Tensor, ...]:
+        arguments = list(tensors)
+        for index, value in zip(places, given):
+            arguments[index] = value
+        return backward(*arguments, scale)
+
+    results, pull = cast(Any, torch.func.vjp(of_places, *(tensors[index] for index in places)))
+    cotangents = tuple(torch.zeros_like(x) if grad is None else grad for x, grad in zip(results, grads))
+    found = dict(zip(places, pull(cotangents)))
+    return tuple(found.get(index) for index in range(len(tensors)))

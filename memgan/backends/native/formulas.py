@@ -1,0 +1,89 @@
+"""First derivatives in plain PyTorch: what the backward kernels compute, and what second derivatives come from.
+
+Axis letters: B images, C channels, D channels of the values, L words, N = H * W pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from memgan.backends.reference.memory_read import attend
+
+
+def _masked(tensor: Tensor, mask: Tensor | None) -> Tensor:
+    return tensor if mask is None else tensor.masked_fill(~mask[:, :, None], 0.0)
+
+
+def _softmax_backward(attention: Tensor, grad: Tensor, scale: float) -> Tensor:
+    return attention * (grad - (attention * grad).sum(1, keepdim=True)) * scale
+
+
+def read_backward(
+    grad_read: Tensor,  # (B, D, H, W)
+    grad_attention: Tensor | None,  # (B, L, H, W)
+    image_features: Tensor,  # (B, C, H, W)
+    keys: Tensor,  # (B, L, C)
+    values: Tensor,  # (B, L, D)
+    word_mask: Tensor | None,  # (B, L) bool
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of features, keys and values."""
+    k, v, r = _masked(keys, word_mask), _masked(values, word_mask), image_features.flatten(2)
+    attention = attend(torch.bmm(k, r) * scale, None if word_mask is None else word_mask[:, :, None]).to(
+        r.dtype
+    )
+    given = grad_read.flatten(2)
+    of_attention = torch.bmm(v, given)
+    if grad_attention is not None:
+        of_attention = of_attention + grad_attention.flatten(2)
+    scores = _softmax_backward(attention, of_attention, scale)
+    of_values = torch.bmm(attention, given.transpose(1, 2))
+    of_keys = torch.bmm(scores, r.transpose(1, 2))
+    of_features = torch.bmm(k.transpose(1, 2), scores).view_as(image_features)
+    return of_features, of_keys, of_values
+
+
+def refine_backward(
+    grad_features: Tensor,  # (B, C, H, W)
+    grad_attention: Tensor | None,  # (B, L, H, W)
+    image_features: Tensor,  # (B, C, H, W)
+    keys: Tensor,  # (B, L, C)
+    values: Tensor,  # (B, L, C)
+    word_mask: Tensor | None,  # (B, L) bool
+    gate_weight: Tensor,  # (1, 2C)
+    gate_bias: Tensor,  # (1,)
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of features, keys, values, gate weight and gate bias.
+
+    What was read enters only through its products with G and with the gate's weight, and both are sums over words.
+    """
+    channels = image_features.shape[1]
+    k, v, r = _masked(keys, word_mask), _masked(values, word_mask), image_features.flatten(2)
+    by_image, by_read = gate_weight[0, :channels], gate_weight[0, channels:]
+    attention = attend(torch.bmm(k, r) * scale, None if word_mask is None else word_mask[:, :, None]).to(
+        r.dtype
+    )
+    given = grad_features.flatten(2)
+    value_gate = v @ by_read  # (B, L)
+    products = torch.bmm(v, given)  # (B, L, N): G . v
+    logit = (
+        torch.einsum("bcn,c->bn", r, by_image) + torch.einsum("bln,bl->bn", attention, value_gate) + gate_bias
+    )
+    gate = torch.sigmoid(logit)[:, None]
+    of_logit = (
+        ((attention * products).sum(1, keepdim=True) - (given * r).sum(1, keepdim=True)) * gate * (1 - gate)
+    )
+    of_attention = gate * products + of_logit * value_gate[:, :, None]
+    if grad_attention is not None:
+        of_attention = of_attention + grad_attention.flatten(2)
+    scores = _softmax_backward(attention, of_attention, scale)
+    read_sum = (attention * of_logit).sum(2)  # (B, L)
+    of_features = (1 - gate) * given + of_logit * by_image[:, None] + torch.bmm(k.transpose(1, 2), scores)
+    of_keys = torch.bmm(scores, r.transpose(1, 2))
+    of_values = torch.bmm(attention * gate, given.transpose(1, 2)) + read_sum[:, :, None] * by_read
+    of_by_image = torch.einsum("bcn,bn->c", r, of_logit[:, 0])
+    of_by_read = torch.einsum("blc,bl->c", v, read_sum)
+    of_weight = torch.cat([of_by_image, of_by_read])[None]
+    return of_features.view_as(image_features), of_keys, of_values, of_weight, of_logit.sum().reshape(1)

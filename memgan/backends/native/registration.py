@@ -1,0 +1,155 @@
+"""The ops that torch knows by name: schemas, the definition as every device's default, shapes, derivatives.
+
+Compiled kernels replace the default on their device when their library is loaded; nothing else changes then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memgan.backends import reference
+from memgan.backends.native import formulas
+from memgan.backends.native.derivatives import DERIVATIVES, Derivatives
+
+_READ = "Tensor image_features, Tensor keys, Tensor values, Tensor? word_mask"
+_REFINE = f"{_READ}, Tensor gate_weight, Tensor gate_bias"
+_OPTIONS = "float scale, bool return_attention, bool allow_tf32"
+SCHEMAS = (
+    f"memory_read_forward({_READ}, {_OPTIONS}) -> (Tensor, Tensor)",
+    f"memory_read_backward(Tensor grad_read, Tensor? grad_attention, {_READ}, float scale, bool allow_tf32)"
+    " -> (Tensor, Tensor, Tensor)",
+    f"memory_refine_forward({_REFINE}, {_OPTIONS}) -> (Tensor, Tensor)",
+    f"memory_refine_backward(Tensor grad_features, Tensor? grad_attention, {_REFINE}, float scale, bool allow_tf32)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+LIBRARY = torch.library.Library("memgan", "DEF")  # kept alive: its death would take the ops with it
+
+
+def empty_pixels(like: Tensor, channels: int) -> Tensor:
+    """A (B, channels, H, W) that lies in memory as the kernels' results do: as ``like``, dense."""
+    last = like.stride(1) == 1 and like.shape[1] > 1 and _pixel_stride(like) not in (None, 1)
+    layout = torch.channels_last if last else torch.contiguous_format
+    return like.new_empty((like.shape[0], channels, *like.shape[2:])).contiguous(memory_format=layout)
+
+
+def _pixel_stride(tensor: Tensor) -> int | None:
+    """The stride of all pixels, or None where rows of pixels do not follow each other."""
+    height, width = tensor.shape[2:]
+    if height > 1 and width > 1 and tensor.stride(2) != width * tensor.stride(3):
+        return None
+    return tensor.stride(3) if width > 1 else tensor.stride(2)
+
+
+def _pair(result: tuple[Tensor, Tensor | None], features: Tensor) -> tuple[Tensor, Tensor]:
+    """At this level attention is a tensor always: of no words when it was not asked for."""
+    out, attention = result
+    out = _laid_out(out, features)
+    if attention is None:
+        attention = features.new_empty((features.shape[0], 0, *features.shape[2:]))
+    return out, attention.contiguous()
+
+
+def _laid_out(result: Tensor, like: Tensor) -> Tensor:
+    wanted = empty_pixels(like, result.shape[1])
+    return result if result.stride() == wanted.stride() else wanted.copy_(result)
+
+
+def _read_forward(
+    features: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None,
+    scale: float,
+    attention: bool,
+    tf32: bool,
+) -> tuple[Tensor, Tensor]:
+    result = reference.memory_read(features, keys, values, mask, scale=scale, return_attention=attention)
+    return _pair(result, features)
+
+
+def _read_backward(grad: Tensor, grad_attention: Tensor | None, *inputs: Any) -> tuple[Tensor, ...]:
+    of_features, *rest = formulas.read_backward(grad, grad_attention, *inputs[:-1])
+    return (_laid_out(of_features, inputs[0]), *(x.contiguous() for x in rest))
+
+
+def _refine_forward(
+    features: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    scale: float,
+    attention: bool,
+    tf32: bool,
+) -> tuple[Tensor, Tensor]:
+    result = reference.memory_refine(
+        features, keys, values, mask, weight, bias, scale=scale, return_attention=attention
+    )
+    return _pair(result, features)
+
+
+def _refine_backward(grad: Tensor, grad_attention: Tensor | None, *inputs: Any) -> tuple[Tensor, ...]:
+    of_features, *rest = formulas.refine_backward(grad, grad_attention, *inputs[:-1])
+    return (_laid_out(of_features, inputs[0]), *(x.contiguous() for x in rest))
+
+
+def _fake_forward(
+    features: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, *rest: Any
+) -> tuple[Tensor, Tensor]:
+    words = keys.shape[1] if rest[-2] else 0
+    out = empty_pixels(features, values.shape[2])
+    return out, features.new_empty((features.shape[0], words, *features.shape[2:]))
+
+
+def _fake_backward(
+    grad: Tensor, grad_attention: Tensor | None, features: Tensor, keys: Tensor, *rest: Any
+) -> tuple[Tensor, ...]:
+    values, _, *gate = rest[:-2]
+    out = [empty_pixels(features, features.shape[1]), *(x.new_empty(x.shape) for x in (keys, values, *gate))]
+    return tuple(out)
+
+
+def _one_by_one(name: str) -> Callable[..., tuple[Any, tuple[int, ...]]]:
+    """The op over a batch of calls: gates may differ from call to call, and each call has gradients of its own."""
+
+    def calls(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, tuple[int, ...]]:
+        op = getattr(torch.ops.memgan, name)
+        results = [
+            op(*(arg if dim is None else arg.select(dim, index) for arg, dim in zip(args, in_dims)))
+            for index in range(info.batch_size)
+        ]
+        stacked = tuple(torch.stack(parts) for parts in zip(*results))
+        return stacked, (0,) * len(stacked)
+
+    return calls
+
+
+def register() -> None:
+    """Define the ops. Called once, when this module is imported."""
+    for schema in SCHEMAS:
+        LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    defaults = {
+        "memory_read_forward": (_read_forward, _fake_forward),
+        "memory_read_backward": (_read_backward, _fake_backward),
+        "memory_refine_forward": (_refine_forward, _fake_forward),
+        "memory_refine_backward": (_refine_backward, _fake_backward),
+    }
+    for name, (default, fake) in defaults.items():
+        LIBRARY.impl(name, default, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"memgan::{name}", fake, lib=LIBRARY)
+        torch.library.register_vmap(f"memgan::{name}", _one_by_one(name), lib=LIBRARY)
+    for op in DERIVATIVES:
+        calls = Derivatives.of(op, getattr(torch.ops.memgan, f"{op}_backward"))
+        for name, backward, save in (
+            (f"memgan::{op}_forward", calls.forward_backward, calls.save_forward),
+            (f"memgan::{op}_backward", calls.backward_backward, calls.save_backward),
+        ):
+            torch.library.register_autograd(name, backward, setup_context=save, lib=LIBRARY)
+
+
+register()
