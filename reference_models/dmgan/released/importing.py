@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from reference_models.dmgan.config import Config, DiscriminatorConfig, ImageEncoderConfig, TextConfig, named
+from reference_models.dmgan.data.released_layout import read_caption_pickle
 from reference_models.dmgan.data.vocabulary import Vocabulary
 from reference_models.dmgan.discriminator import Discriminator, build_discriminators
 from reference_models.dmgan.errors import CheckpointError, ConfigError
@@ -48,7 +49,9 @@ class Imported:
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
-    """A ``vocabulary.json``."""
+    """A ``vocabulary.json``, or the release's ``captions.pickle``."""
+    if path.suffix == ".pickle":
+        return read_caption_pickle(path)[2]
     return Vocabulary.from_json(path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -34,9 +35,10 @@ def rendered(
     path = (folder or cache_dir()) / f"{name}_{count}x{size}_v{VERSION}.npy"
     shape = (count, size, size, 3)
     if path.exists():
-        found = np.load(path, mmap_mode="r")
-        if found.shape == shape and found.dtype == np.uint8:
-            return found
+        with suppress(ValueError, OSError):  # a truncated file
+            found = np.load(path, mmap_mode="r")
+            if found.shape == shape and found.dtype == np.uint8:
+                return found
         path.unlink()  # another program's file, or a damaged one: it is only a cache
     with write_atomically(path) as temporary:
         pictures = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)

@@ -1,0 +1,102 @@
+"""A folder of images with ``metadata.jsonl``: one object a line, ``file_name`` and ``text`` (one caption or a list).
+
+The layout that image data sets are commonly shared in. ``class_id`` is read where it is given; without it every
+image is a class of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from reference_models.dmgan.data.batch import Item
+from reference_models.dmgan.data.images import open_image, prepare
+from reference_models.dmgan.data.sentences import choose, known_captions, shorten
+from reference_models.dmgan.data.vocabulary import Vocabulary
+from reference_models.dmgan.errors import DataError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of ``metadata.jsonl``."""
+
+    file_name: str
+    captions: tuple[str, ...]
+    class_id: int
+
+
+class ImageFolder:
+    """One split: ``root/<split>`` where there is one, else ``root``. Implements ``CaptionedImages``.
+
+    The vocabulary is ``root/vocabulary.json`` where it is there, else every word in the order of first sight.
+    """
+
+    def __init__(self, root: Path | str, split: str, *, size: int = 256, max_words: int = 18) -> None:
+        root = Path(root)
+        self.folder = root / split if (root / split).is_dir() else root
+        self.size, self.max_words = size, max_words
+        entries = read_metadata(self.folder)
+        stored = root / "vocabulary.json"
+        if stored.is_file():
+            self.vocabulary = Vocabulary.from_json(stored)
+        else:
+            self.vocabulary = Vocabulary.from_captions(text for entry in entries for text in entry.captions)
+        self.entries = entries
+        self._captions = [known_captions(entry.captions, self.vocabulary) for entry in entries]
+        for entry, captions in zip(entries, self._captions):
+            if not captions:
+                raise DataError(
+                    f"{self.folder / 'metadata.jsonl'}: {entry.file_name!r} has no caption with a known word"
+                )
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def item(self, index: int, rng: np.random.Generator, *, train: bool) -> Item:
+        """Image ``index``; in training any of its captions, a random crop and a random flip."""
+        if not 0 <= index < len(self):
+            raise DataError(f"`index` must be in 0..{len(self) - 1}, got {index}")
+        entry = self.entries[index]
+        text = choose(self._captions[index], rng, train=train)
+        image = open_image(self.folder / entry.file_name)
+        return Item(
+            image=prepare(image, self.size, rng if train else None),
+            caption=shorten(self.vocabulary.encode(text), self.max_words, rng),
+            text=text,
+            class_id=entry.class_id,
+            key=entry.file_name,
+        )
+
+
+def read_metadata(folder: Path) -> list[Entry]:
+    """The entries of ``metadata.jsonl``; what is wrong is told with the line."""
+    path = folder / "metadata.jsonl"
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {path}: one object a line, with file_name and text")
+    entries = []
+    for place, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            entries.append(_entry(line, f"{path}, line {place}", len(entries)))
+    if not entries:
+        raise DataError(f"{path} is empty")
+    return entries
+
+
+def _entry(line: str, where: str, index: int) -> Entry:
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: expected a JSON object, got {line[:60]!r} ({error})") from error
+    if not isinstance(values, dict) or not isinstance(values.get("file_name"), str):
+        raise DataError(f"{where}: expected an object with 'file_name' and 'text', got {line[:60]!r}")
+    text = values.get("text")
+    captions = [text] if isinstance(text, str) else text
+    if not isinstance(captions, list) or not captions or not all(isinstance(one, str) for one in captions):
+        raise DataError(f"{where}: 'text' must be a caption or a list of captions, got {text!r}")
+    name = Path(values["file_name"])
+    if name.is_absolute() or ".." in name.parts:
+        raise DataError(f"{where}: 'file_name' must lie inside the folder, got {values['file_name']!r}")
+    return Entry(values["file_name"], tuple(captions), int(values.get("class_id", index)))

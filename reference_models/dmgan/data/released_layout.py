@@ -1,0 +1,219 @@
+"""CUB, COCO and flowers as the release keeps them: pickles of names, captions and classes beside the images.
+
+::
+
+    captions.pickle                    [train captions, test captions, id → word, word → id]; may be missing
+    train/filenames.pickle             keys, in the order of the captions; test/ likewise
+    train/class_info.pickle            class of each image; missing (COCO): each image is a class
+    text/<key>.txt                     one caption a line
+    images/<key>.jpg                   or CUB_200_2011/{images/<key>.jpg, images.txt, bounding_boxes.txt}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reference_models.dmgan.data.batch import Item
+from reference_models.dmgan.data.images import Box, crop_to_box, open_image, prepare
+from reference_models.dmgan.data.sentences import shorten
+from reference_models.dmgan.data.unpickle import read_pickle
+from reference_models.dmgan.data.vocabulary import END, Vocabulary
+from reference_models.dmgan.errors import DataError
+
+SPLITS = ("train", "test")
+EVALUATION_WORDS = {"cub": 25, "flowers": 25, "coco": 20}  # the release's limits outside training
+
+
+class ReleasedLayout:
+    """One split of a folder in the release's layout: implements :class:`~...data.batch.CaptionedImages`.
+
+    Args:
+        root: the folder that holds ``train``, ``test`` and the images.
+        split: ``train`` or ``test``.
+        layout: ``cub``, ``coco`` or ``flowers``: sets the word limit outside training.
+        size: pixels of the images that are given out.
+        max_words: in training; a longer caption is sub-sampled.
+    """
+
+    def __init__(
+        self, root: Path | str, split: str, *, layout: str = "cub", size: int = 256, max_words: int = 18
+    ) -> None:
+        if split not in SPLITS:
+            raise DataError(
+                f"`split` must be one of {', '.join(SPLITS)} for the released layouts, got {split!r}"
+            )
+        self.root, self.split, self.size = Path(root), split, size
+        self.limits = {True: max_words, False: EVALUATION_WORDS[layout]}
+        if not self.root.is_dir():
+            raise FileNotFoundError(f"there is no data folder {self.root}")
+        self.keys = read_keys(self.root, split)
+        self.vocabulary, self.captions = read_captions(self.root, split, self.keys)
+        self.class_ids = _read_classes(self.root, split, len(self.keys))
+        self.boxes = read_boxes(self.root)
+        self._images = image_folder(self.root)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def path(self, index: int) -> Path:
+        """Where image ``index`` lies."""
+        return self._images / f"{self.keys[index]}.jpg"
+
+    def item(self, index: int, rng: np.random.Generator, *, train: bool) -> Item:
+        """Image ``index``; in training any of its captions, a random crop and a random flip."""
+        if not 0 <= index < len(self):
+            raise DataError(f"`index` must be in 0..{len(self) - 1}, got {index}")
+        key = self.keys[index]
+        captions = self.captions[index]
+        ids = captions[int(rng.integers(len(captions))) if train else 0]
+        image = open_image(self.path(index))
+        if self.boxes is not None:
+            if key not in self.boxes:
+                raise DataError(f"{self.root / 'CUB_200_2011' / 'bounding_boxes.txt'} has no box of {key!r}")
+            image = crop_to_box(image, self.boxes[key])
+        return Item(
+            image=prepare(image, self.size, rng if train else None),
+            caption=shorten(ids, self.limits[train], rng),
+            text=self.vocabulary.decode(ids),
+            class_id=self.class_ids[index],
+            key=key,
+        )
+
+
+def image_folder(root: Path) -> Path:
+    """``CUB_200_2011/images`` or ``images``."""
+    for folder in (root / "CUB_200_2011" / "images", root / "images"):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"{root} holds neither CUB_200_2011/images nor images")
+
+
+def read_keys(root: Path, split: str) -> list[str]:
+    """``<split>/filenames.pickle``: the images' names without ``.jpg``."""
+    path = root / split / "filenames.pickle"
+    keys = read_pickle(path)
+    if not isinstance(keys, Sequence) or not all(isinstance(key, str) for key in keys) or not keys:
+        raise DataError(f"{path} must hold a list of names, got {_kind(keys)}")
+    return list(keys)
+
+
+def read_captions(root: Path, split: str, keys: Sequence[str]) -> tuple[Vocabulary, list[list[list[int]]]]:
+    """The vocabulary, and the captions of each image as word ids: from ``captions.pickle``, else from ``text``."""
+    path = root / "captions.pickle"
+    if not path.is_file():
+        return _captions_from_text(root, split, keys)
+    train, test, vocabulary = read_caption_pickle(path)
+    chosen = train if split == "train" else test
+    each, rest = divmod(len(chosen), len(keys))
+    if rest or not each:
+        raise DataError(
+            f"{path} has {len(chosen)} {split} captions for {len(keys)} images of {split}/filenames.pickle: "
+            "each image needs equally many"
+        )
+    grouped = [chosen[index * each : (index + 1) * each] for index in range(len(keys))]
+    return vocabulary, [_not_empty(captions, key, path) for captions, key in zip(grouped, keys)]
+
+
+def read_caption_pickle(path: Path) -> tuple[list[list[int]], list[list[int]], Vocabulary]:
+    """``captions.pickle``: train captions, test captions, vocabulary."""
+    content = read_pickle(path)
+    if not isinstance(content, Sequence) or len(content) != 4 or not isinstance(content[2], dict):
+        raise DataError(
+            f"{path} must hold [train captions, test captions, id → word, word → id], got {_kind(content)}"
+        )
+    train, test, words, _ = content
+    if sorted(words) != list(range(len(words))) or words.get(0) != END:
+        raise DataError(
+            f"{path}: ids must run from 0, which is {END!r}, got {len(words)} ids from {min(words, default='?')}"
+        )
+    vocabulary = Vocabulary([words[index] for index in range(len(words))])
+    return _ids(train, len(words), path), _ids(test, len(words), path), vocabulary
+
+
+def _ids(captions: Any, words: int, path: Path) -> list[list[int]]:
+    plain = [[int(index) for index in caption] for caption in captions]
+    for caption in plain:
+        for index in caption:
+            if not 0 < index < words:
+                raise DataError(f"{path}: a caption has the id {index}, ids of words are 1 to {words - 1}")
+    return plain
+
+
+def _captions_from_text(
+    root: Path, split: str, keys: Sequence[str]
+) -> tuple[Vocabulary, list[list[list[int]]]]:
+    texts = {
+        part: [_lines(root, key) for key in read_keys(root, part)]
+        for part in SPLITS
+        if (root / part).is_dir()
+    }
+    vocabulary = Vocabulary.from_captions(
+        text for part in SPLITS for lines in texts.get(part, []) for text in lines
+    )
+    encoded = [[vocabulary.encode(text) for text in lines] for lines in texts[split]]
+    return vocabulary, [_not_empty(captions, key, root / "text") for captions, key in zip(encoded, keys)]
+
+
+def _lines(root: Path, key: str) -> list[str]:
+    path = root / "text" / f"{key}.txt"
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no caption file {path}, and no {root / 'captions.pickle'}")
+    return [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+
+
+def _not_empty(captions: list[list[int]], key: str, where: Path) -> list[list[int]]:
+    kept = [ids for ids in captions if ids]
+    if not kept:
+        raise DataError(f"{where}: image {key!r} has no caption with a word in it")
+    return kept
+
+
+def _read_classes(root: Path, split: str, count: int) -> list[int]:
+    path = root / split / "class_info.pickle"
+    if not path.is_file():
+        return list(range(count))  # every image its own class
+    classes = [int(value) for value in read_pickle(path)]
+    if len(classes) != count:
+        raise DataError(f"{path} has {len(classes)} classes for {count} images of filenames.pickle")
+    return classes
+
+
+def read_boxes(root: Path) -> dict[str, Box] | None:
+    """Key → bounding box, from CUB's two text files; None where the layout has none."""
+    folder = root / "CUB_200_2011"
+    if not folder.is_dir():
+        return None
+    names = dict(_table(folder / "images.txt", 1))
+    boxes = {}
+    for number, values in _table(folder / "bounding_boxes.txt", 4):
+        if number not in names:
+            raise DataError(f"{folder / 'bounding_boxes.txt'}: image {number} is not in images.txt")
+        try:
+            box = tuple(float(value) for value in values.split())
+        except ValueError as error:
+            raise DataError(f"{folder / 'bounding_boxes.txt'}: image {number}: {error}") from error
+        boxes[names[number].removesuffix(".jpg")] = box
+    return boxes  # type: ignore[return-value]
+
+
+def _table(path: Path, columns: int) -> list[tuple[str, str]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {path}")
+    rows = []
+    for place, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        number, _, rest = line.strip().partition(" ")
+        if len(rest.split()) != columns:
+            raise DataError(f"{path}, line {place}: expected a number and {columns} more, got {line!r}")
+        rows.append((number, rest.strip()))
+    return rows
+
+
+def _kind(value: Any) -> str:
+    size = f" of {len(value)}" if hasattr(value, "__len__") else ""
+    return f"{type(value).__name__}{size}"
