@@ -51,11 +51,18 @@ def read_pixels(
     pixels = rearrange(image_features, "b c h w -> b c (h w)")
     scores = torch.bmm(keys, pixels)
     attention = attend(scores if scale == 1.0 else scores * scale, mask).to(scores.dtype)
-    read = torch.bmm(values.transpose(1, 2), attention)
-    read = read.reshape(read.shape[0], read.shape[1], height, width)
+    if _channels_last(image_features):  # the result as the input lies: no copy before or after
+        read = torch.bmm(attention.transpose(1, 2), values).transpose(1, 2)
+    else:
+        read = torch.bmm(values.transpose(1, 2), attention)
+    read = read.unflatten(2, (height, width))
     if not return_attention:
         return read, None
     return read, attention.reshape(attention.shape[0], attention.shape[1], height, width)
+
+
+def _channels_last(features: Tensor) -> bool:
+    return features.is_contiguous(memory_format=torch.channels_last) and not features.is_contiguous()
 
 
 def release_rows(word_mask: Tensor, pixels: int) -> Tensor:

@@ -1,0 +1,115 @@
+"""The DAMSM losses equal the loop over captions and the release's stored numbers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import memgan
+from tests.ops import loops
+
+GOLDEN = Path(__file__).parents[1] / "vectors" / "damsm_losses.npz"
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, torch.Tensor]:
+    with np.load(GOLDEN) as stored:
+        return {name: torch.from_numpy(np.asarray(stored[name])) for name in stored.files}
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_losses_and_gradients_equal_the_release_s(golden: dict[str, torch.Tensor], classes: bool) -> None:
+    regions, words, code, sentence = (
+        golden[name].clone().requires_grad_() for name in ("regions", "words", "image_code", "sentence")
+    )
+    mask = torch.arange(words.shape[2]) < golden["lengths"][:, None]
+    ids = golden["class_ids"] if classes else None
+    gammas = {name: float(golden[name]) for name in ("gamma1", "gamma2", "gamma3")}
+    word_losses = memgan.words_loss(regions, words.mT, mask, ids, **gammas)
+    sentence_losses = memgan.sentence_loss(code, sentence, ids, gamma3=gammas["gamma3"])
+    end = "" if classes else "_no_class"
+    for name, loss in zip(("w0", "w1", "s0", "s1"), (*word_losses, *sentence_losses)):
+        torch.testing.assert_close(loss, golden[name + end], rtol=2e-5, atol=1e-6)
+    (sum(word_losses) + sum(sentence_losses)).backward()  # type: ignore[union-attr]
+    for name, tensor in (
+        ("regions", regions),
+        ("words", words),
+        ("image_code", code),
+        ("sentence", sentence),
+    ):
+        wanted = golden[f"grad_{name}{end}"]
+        assert tensor.grad is not None
+        assert (tensor.grad - wanted).abs().max() <= 2e-5 * wanted.abs().max() + 1e-7
+
+
+@given(seed=st.integers(0, 1000), chunk=st.sampled_from([1, 10_000, 2**26]))
+def test_words_loss_equals_the_loop_over_captions(seed: int, chunk: int) -> None:
+    made = torch.Generator().manual_seed(seed)
+    regions = torch.randn(3, 5, 2, 4, generator=made, dtype=torch.float64)
+    words = torch.randn(3, 6, 5, generator=made, dtype=torch.float64)
+    lengths = torch.randint(1, 7, (3,), generator=made)
+    mask = torch.arange(6) < lengths[:, None]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["memgan.ops.words_loss"], "CHUNK_ELEMENTS", chunk)
+        got = memgan.words_loss(regions, words, mask, gamma1=4.0, gamma2=5.0, gamma3=10.0)
+    similarity = 10 * loops.words_similarity(regions, words, lengths.tolist(), 4.0, 5.0)
+    target = torch.arange(3)
+    torch.testing.assert_close(got[0], torch.nn.functional.cross_entropy(similarity, target))
+    torch.testing.assert_close(got[1], torch.nn.functional.cross_entropy(similarity.T, target))
+
+
+def test_captions_of_the_same_class_are_no_negatives() -> None:
+    code = torch.eye(3, dtype=torch.float64)
+    sentence = code.clone()
+    sentence[1] = code[0]  # caption 1 fits image 0 as well as its own
+    apart, _ = memgan.sentence_loss(code, sentence, torch.tensor([0, 1, 2]))
+    together, _ = memgan.sentence_loss(code, sentence, torch.tensor([0, 0, 2]))
+    assert together < apart
+
+
+def test_derivatives() -> None:
+    regions, words = torch.randn(2, 3, 2, 2, dtype=torch.float64), torch.randn(2, 4, 3, dtype=torch.float64)
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
+    inputs = (regions.requires_grad_(), words.requires_grad_())
+    assert torch.autograd.gradcheck(lambda r, w: memgan.words_loss(r, w, mask), inputs)
+    assert torch.autograd.gradgradcheck(lambda r, w: memgan.words_loss(r, w, mask), inputs)
+
+
+def test_padding_changes_nothing_and_gets_no_gradient() -> None:
+    regions, words = torch.randn(2, 3, 2, 2), torch.randn(2, 4, 3)
+    mask = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 0]])
+    clean = memgan.words_loss(regions, words, mask)
+    words[mask == 0] = float("nan")
+    words.requires_grad_()
+    loss = memgan.words_loss(regions, words, mask)
+    torch.testing.assert_close(loss, clean)
+    (grad,) = torch.autograd.grad(sum(loss), words)  # type: ignore[arg-type]
+    assert not grad[mask == 0].any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "told"),
+    [
+        ((torch.zeros(2, 3, 4), torch.zeros(2, 5, 3), None), memgan.ShapeError, "`regions` must be"),
+        ((torch.zeros(2, 3, 4, 4), torch.zeros(2, 5, 4), None), memgan.ShapeError, "`words` must be"),
+        (
+            (torch.zeros(2, 3, 4, 4), torch.zeros(2, 5, 3), None, torch.zeros(3)),
+            memgan.ShapeError,
+            "`class_ids` must be",
+        ),
+        (
+            (torch.zeros(2, 3, 4, 4), torch.zeros(2, 5, 3), None, torch.zeros(2)),
+            memgan.DtypeError,
+            "`class_ids` must be integers",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments: tuple, error: type[Exception], told: str) -> None:
+    with pytest.raises(error, match=told):
+        memgan.words_loss(*arguments)
