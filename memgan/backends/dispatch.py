@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import warnings
 from types import ModuleType
 from typing import Any, cast, get_args
 
@@ -26,7 +25,6 @@ class _State:
     """What the process chose. One object, so that a trace guards on its attributes."""
 
     backend: BackendName = "auto"
-    warned: bool = False
 
 
 def _checked(name: str, source: str) -> BackendName:
@@ -131,10 +129,3 @@ def explain_backends(op: str | None = None, *args: Any, **kwargs: Any) -> str:
         lines.append(f"{name}: reference: runs everywhere")
         lines.append(f"{name}: native: {unsupported_reason(name, *args, **kwargs) or 'can run'}")
     return "\n".join(lines)
-
-
-def warn_once(reason: str) -> None:
-    """One warning a process when a library that was built does not load."""
-    if not _State.warned:
-        _State.warned = True
-        warnings.warn(f"memgan falls back to plain PyTorch: {reason}", RuntimeWarning, stacklevel=3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,3 +66,4 @@ def _load() -> None:
         Exception
     ) as error:  # a library that does not fit fails in any way at all, and the definition is there
         STATE.reason, STATE.error = f"{STATE.path} cannot be loaded ({error})", error
+        warnings.warn(f"memgan falls back to plain PyTorch: {STATE.reason}", RuntimeWarning, stacklevel=2)

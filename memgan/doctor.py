@@ -1,0 +1,131 @@
+"""``python -m memgan.doctor [--json]``: what runs here, and why not something faster.
+
+Versions, the tools that kernels are built with, devices, memgan's environment variables, and for every op and device
+which backend it takes. It builds the kernels if they have not been built yet, as the first call would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import traceback
+from typing import Any
+
+import torch
+
+from memgan.backends import dispatch, native
+from memgan.backends.native import build, loader
+
+VARIABLES = ("MEMGAN_BACKEND", "MEMGAN_CACHE", "MEMGAN_JIT", "MEMGAN_CPU_CAPABILITY", "CXX", "CUDA_HOME")
+
+
+def report() -> dict[str, Any]:
+    """Everything, as plain data."""
+    import memgan
+
+    reason = native.unavailable_reason()
+    state = loader.STATE
+    return {
+        "memgan": memgan.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "torch cuda": torch.version.cuda,
+        "cpu": {
+            "capability of torch": torch.backends.cpu.get_cpu_capability(),
+            "threads": torch.get_num_threads(),
+        },
+        "gpus": _gpus(),
+        "compiler": _version(build.compiler(), "--version"),
+        "nvcc": _version(shutil.which("nvcc"), "--version", last=True),
+        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "kernels": {
+            "loaded": reason is None,
+            "reason": reason,
+            "path": None if state.path is None else str(state.path),
+            "origin": state.origin,
+            "instruction set": state.capability,
+            "cache": str(build.cache_folder()),
+            "error": _error(state.error),
+        },
+        "chosen backend": dispatch._State.backend,
+        "ops": {op: _backends(op) for op in dispatch.OPS},
+    }
+
+
+def _backends(op: str) -> dict[str, dict[str, str | None]]:
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    return {device: _backend(op, device) for device in devices}
+
+
+def _backend(op: str, device: str) -> dict[str, str | None]:
+    reason = dispatch.unsupported_reason(op, torch.empty(1, 1, 1, 1, device=device))
+    takes = "native" if reason is None and dispatch._State.backend != "reference" else "reference"
+    return {"takes": takes, "not native because": reason}
+
+
+def _gpus() -> list[dict[str, Any]]:
+    if not torch.cuda.is_available():
+        return []
+    return [
+        {
+            "name": torch.cuda.get_device_name(index),
+            "architecture": "sm_{}{}".format(*torch.cuda.get_device_capability(index)),
+        }
+        for index in range(torch.cuda.device_count())
+    ]
+
+
+def _version(command: str | None, flag: str, *, last: bool = False) -> str | None:
+    if command is None:
+        return None
+    try:
+        told = subprocess.run([command, flag], capture_output=True, text=True, timeout=20, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{command} cannot be run ({error})"
+    lines = told.strip().splitlines() or ["says nothing"]
+    return f"{command}: {lines[-1 if last else 0]}"
+
+
+def _error(error: BaseException | None) -> str | None:
+    return None if error is None else "".join(traceback.format_exception(error)).strip()
+
+
+def text(facts: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = []
+    for name in ("memgan", "python", "platform", "torch", "torch cuda", "compiler", "nvcc"):
+        lines.append(f"{name:16s}{facts[name] or 'none'}")
+    lines.append(f"{'cpu':16s}{facts['cpu']['capability of torch']}, {facts['cpu']['threads']} threads")
+    lines.append(f"{'gpus':16s}{', '.join(gpu['name'] for gpu in facts['gpus']) or 'none'}")
+    for name, value in facts["environment"].items():
+        lines.append(f"{name:16s}{value}")
+    kernels = facts["kernels"]
+    if kernels["loaded"]:
+        lines.append(f"{'kernels':16s}{kernels['origin']}, {kernels['instruction set']}: {kernels['path']}")
+    else:
+        lines.append(f"{'kernels':16s}none: {kernels['reason']}")
+    lines.append(f"{'backend':16s}{facts['chosen backend']}")
+    for op, devices in facts["ops"].items():
+        for device, answer in devices.items():
+            why = "" if answer["takes"] == "native" else f": {answer['not native because'] or 'chosen'}"
+            lines.append(f"  {op:16s}{device:6s}{answer['takes']}{why}")
+    return "\n".join(lines)
+
+
+def main(argv: list[str]) -> int:
+    """Print the report; exit status 0 whatever it says."""
+    if set(argv) - {"--json"}:
+        print("usage: python -m memgan.doctor [--json]", file=sys.stderr)
+        return 2
+    facts = report()
+    print(json.dumps(facts, indent=2) if "--json" in argv else text(facts))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
