@@ -1,4 +1,4 @@
-"""``data``: look at the embedded birds, write them as files, check or shard a data set."""
+"""``data``: look at the embedded birds, write them as files; check, shard or prepare any data set for evaluation."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 
 from reference_models.dmgan.errors import DmganError
 
+LAYOUTS = ("cub", "coco", "flowers", "folder", "shards")
+
 
 def main(argv: list[str]) -> int:
-    """Run one of ``render``, ``export``, ``check`` and ``shard``."""
+    """Run one of ``render``, ``export``, ``check``, ``shard``, ``captions`` and ``images``."""
     options = _parser().parse_args(argv)
     status: int = options.run(options)
     return status
@@ -39,9 +41,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = forms.add_parser("check", help="open every image and caption, and tell what is wrong")
     check.add_argument("root", type=Path)
-    check.add_argument(
-        "--layout", choices=("cub", "coco", "flowers", "folder", "shards"), help="told from the files"
-    )
+    check.add_argument("--layout", choices=LAYOUTS, help="told from the files if not given")
     check.set_defaults(run=_check)
 
     shard = forms.add_parser("shard", help="a folder with metadata.jsonl, or a released layout, as shards")
@@ -50,6 +50,22 @@ def _parser() -> argparse.ArgumentParser:
     shard.add_argument("--split", default="train")
     shard.add_argument("--per-shard", type=int, default=1000)
     shard.set_defaults(run=_shard)
+
+    captions = forms.add_parser("captions", help="random captions, one a line, for sample --captions-file")
+    images = forms.add_parser("images", help="the real images as PNG, for evaluate --real")
+    for form in (captions, images):
+        form.add_argument("root", type=Path)
+        form.add_argument("--split", default="test")
+        form.add_argument("--layout", choices=LAYOUTS, help="told from the files if not given")
+        form.add_argument("--out", type=Path, required=True)
+    captions.add_argument("--count", type=int, default=30_000, help="the release's count if not given")
+    captions.add_argument("--seed", type=int, default=0)
+    captions.add_argument(
+        "--max-words", type=int, help="25 for cub and flowers, 20 for coco, else all if not given"
+    )
+    captions.set_defaults(run=_captions)
+    images.add_argument("--size", type=int, default=256, help="pixels")
+    images.set_defaults(run=_images)
     return parser
 
 
@@ -99,4 +115,29 @@ def _shard(options: argparse.Namespace) -> int:
         raise DmganError(f"--out {options.out} is not an empty folder: choose another, or remove it first")
     paths = shard_folder(options.root, options.split, options.out, per_shard=options.per_shard)
     print(f"wrote {len(paths)} shards to {options.out / options.split}")
+    return 0
+
+
+def _captions(options: argparse.Namespace) -> int:
+    from reference_models.dmgan.data.evaluation_set import random_captions, write_captions
+
+    chosen = random_captions(
+        options.root,
+        options.split,
+        options.count,
+        layout=options.layout,
+        seed=options.seed,
+        max_words=options.max_words,
+    )
+    print(f"wrote {len(chosen)} captions to {write_captions(chosen, options.out)}")
+    return 0
+
+
+def _images(options: argparse.Namespace) -> int:
+    from reference_models.dmgan.data.evaluation_set import write_real_images
+
+    count = write_real_images(
+        options.root, options.split, options.out, layout=options.layout, size=options.size, say=print
+    )
+    print(f"wrote {count} images to {options.out}")
     return 0

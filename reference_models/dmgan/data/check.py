@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from reference_models.dmgan.data.batch import CaptionedImages
 from reference_models.dmgan.data.folder import ImageFolder
-from reference_models.dmgan.data.released_layout import ReleasedLayout
-from reference_models.dmgan.data.shards import INDEX, ShardedImages
+from reference_models.dmgan.data.open import open_folder, told_layout
+from reference_models.dmgan.data.released_layout import ReleasedLayout, caption_lines
+from reference_models.dmgan.data.shards import ShardedImages
 from reference_models.dmgan.errors import DataError, DmganError
 
-SHOWN = 10  # faults of a split that are printed
+SPLITS = ("train", "validation", "test")
+SHOWN = 10  # faults of one kind of a split that are printed
+
+Files = ReleasedLayout | ImageFolder | ShardedImages
 
 
 @dataclass
@@ -25,66 +29,100 @@ class Checked:
     lines: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
-
-def told_layout(root: Path) -> str:
-    """``cub``, ``coco``, ``folder`` or ``shards``, from the files that are there."""
-    if not root.is_dir():
-        raise FileNotFoundError(f"there is no data folder {root}")
-    if list(root.glob(f"**/{INDEX}")):
-        return "shards"
-    if list(root.glob("**/metadata.jsonl")):
-        return "folder"
-    if (root / "CUB_200_2011").is_dir():
-        return "cub"
-    if (root / "train" / "filenames.pickle").is_file():
-        return "coco"
-    raise DataError(
-        f"{root} has no layout that is known: expected CUB_200_2011, train/filenames.pickle, metadata.jsonl or {INDEX}"
-    )
+    def tell(self, split: str, faults: Iterable[str]) -> None:
+        """Add faults of one kind: the first few, and how many more there are."""
+        every = list(faults)
+        self.faults += [f"{split}: {fault}" for fault in every[:SHOWN]]
+        if len(every) > SHOWN:
+            self.faults.append(f"{split}: and {len(every) - SHOWN} more")
 
 
 def check(root: Path, *, layout: str | None = None, size: int = 64) -> Checked:
     """Open every image and caption of every split of ``root``."""
-    layout = layout or told_layout(root)
-    result = Checked(layout)
-    splits = [name for name in ("train", "validation", "test") if (root / name).is_dir()] or ["train"]
-    for split in splits:
+    result = Checked(layout or told_layout(root))
+    opened: dict[str, Files] = {}
+    for split in [name for name in SPLITS if (root / name).is_dir()] or ["train"]:
         try:
-            images = _open(layout, root, split, size)
+            images = open_folder(root, split, layout=result.layout, size=size)
         except (DmganError, FileNotFoundError) as error:
             result.faults.append(f"{split}: {error}")
             continue
+        assert isinstance(images, Files)
+        opened[split] = images
         _check_split(images, split, result)
+    _compare_splits(opened, result)
     return result
 
 
-def _open(layout: str, root: Path, split: str, size: int) -> CaptionedImages:
-    if layout == "shards":
-        return ShardedImages(root, split, size=size)
-    if layout == "folder":
-        return ImageFolder(root, split, size=size)
-    return ReleasedLayout(root, split, layout=layout, size=size)
-
-
-def _check_split(images: CaptionedImages, split: str, result: Checked) -> None:
-    lengths, classes, faults = [], Counter[int](), []
+def _check_split(images: Files, split: str, result: Checked) -> None:
+    classes: set[int] = set()
+    faults = []
     for index in range(len(images)):
         try:
-            item = images.item(index, np.random.default_rng(index), train=False)
+            classes.add(images.item(index, np.random.default_rng(index), train=False).class_id)
         except (DmganError, FileNotFoundError) as error:
-            faults.append(f"{split}: {error}")
+            faults.append(str(error))
+    readable = len(images) - len(faults)
+    result.lines.append(f"{split}: {readable} of {len(images)} images can be read, {len(classes)} classes")
+    captions = [images.texts(index) for index in range(len(images))]
+    words = [len(images.vocabulary.encode(text)) for texts in captions for text in texts]
+    told = [f"{_spread(map(len, captions))} captions an image" if words else "no caption"]
+    if words:
+        told.append(f"{_spread(words)} words a caption, {np.mean(words):.1f} on average")
+        told.append(f"a vocabulary of {len(images.vocabulary) - 1}")
+    result.lines.append(f"{split}: {'; '.join(told)}")
+    result.tell(split, faults)
+    result.tell(split, _twice(images))
+    if isinstance(images, ReleasedLayout) and images.from_pickle:
+        result.tell(split, _other_texts(images))
+
+
+def _spread(counts: Iterable[int]) -> str:
+    every = sorted(counts)
+    return f"{every[0]}" if every[0] == every[-1] else f"{every[0]} to {every[-1]}"
+
+
+def keys_of(images: Files) -> list[str]:
+    """The images' names."""
+    return [entry.file_name for entry in images.entries] if isinstance(images, ImageFolder) else images.keys
+
+
+def _twice(images: Files) -> Iterator[str]:
+    for key, count in Counter(keys_of(images)).items():
+        if count > 1:
+            yield f"{key!r} is listed {count} times"
+
+
+def _other_texts(images: ReleasedLayout) -> Iterator[str]:
+    """Captions of the text files that are not those of ``captions.pickle``: its ids would mean other words."""
+    for index, key in enumerate(images.keys):
+        path = images.root / "text" / f"{key}.txt"
+        if not path.is_file():
+            continue  # only the pickle is needed
+        try:
+            lines = caption_lines(path)
+        except DataError as error:
+            yield str(error)
             continue
-        lengths.append(len(item.caption))
-        classes[item.class_id] += 1
-    good = f"{len(lengths)} of {len(images)} images can be read"
-    words = f"{len(images.vocabulary) - 1} words"
-    if lengths:
-        spread = (
-            f"captions of {min(lengths)} to {max(lengths)} words (first captions), {len(classes)} classes"
-        )
-    else:
-        spread = "no caption"
-    result.lines.append(f"{split}: {good}; vocabulary of {words}; {spread}")
-    result.faults += faults[:SHOWN]
-    if len(faults) > SHOWN:
-        result.faults.append(f"{split}: and {len(faults) - SHOWN} more")
+        written = [(place, images.vocabulary.encode(text)) for place, text in lines]
+        for (place, said), stored in zip([pair for pair in written if pair[1]], images.captions[index]):
+            if said != stored:
+                yield (
+                    f"{path}, line {place}: {images.vocabulary.decode(said)!r} there, "
+                    f"{images.vocabulary.decode(stored)!r} in captions.pickle"
+                )
+                break  # one line tells enough of a file
+
+
+def _compare_splits(opened: dict[str, Files], result: Checked) -> None:
+    """Images and classes that two splits share; an image in both is a fault, a class is worth knowing."""
+    names = list(opened)
+    for place, one in enumerate(names):
+        for two in names[place + 1 :]:
+            both = sorted(set(keys_of(opened[one])) & set(keys_of(opened[two])))
+            if result.layout in ("cub", "coco", "flowers"):  # elsewhere each split has files of its own
+                result.tell(f"{one} and {two}", (f"both hold the image {key!r}" for key in both))
+            if opened[one].vocabulary != opened[two].vocabulary:
+                result.faults.append(
+                    f"{one} and {two}: their vocabularies differ, so the ids of words do too"
+                )

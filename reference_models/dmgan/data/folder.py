@@ -18,6 +18,9 @@ from reference_models.dmgan.data.sentences import choose, known_captions, shorte
 from reference_models.dmgan.data.vocabulary import Vocabulary
 from reference_models.dmgan.errors import DataError
 
+METADATA = "metadata.jsonl"
+SPLITS = ("train", "validation", "test")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -31,7 +34,8 @@ class Entry:
 class ImageFolder:
     """One split: ``root/<split>`` where there is one, else ``root``. Implements ``CaptionedImages``.
 
-    The vocabulary is ``root/vocabulary.json`` where it is there, else every word in the order of first sight.
+    The vocabulary is ``root/vocabulary.json`` where it is there, else every word of every split in the order of
+    first sight: train, validation, test.
     """
 
     def __init__(self, root: Path | str, split: str, *, size: int = 256, max_words: int = 18) -> None:
@@ -43,17 +47,25 @@ class ImageFolder:
         if stored.is_file():
             self.vocabulary = Vocabulary.from_json(stored)
         else:
-            self.vocabulary = Vocabulary.from_captions(text for entry in entries for text in entry.captions)
+            others = [root / name for name in SPLITS if (root / name / METADATA).is_file()]
+            seen = [read_metadata(other) for other in others] if self.folder != root else [entries]
+            self.vocabulary = Vocabulary.from_captions(
+                text for part in seen for entry in part for text in entry.captions
+            )
         self.entries = entries
         self._captions = [known_captions(entry.captions, self.vocabulary) for entry in entries]
         for entry, captions in zip(entries, self._captions):
             if not captions:
                 raise DataError(
-                    f"{self.folder / 'metadata.jsonl'}: {entry.file_name!r} has no caption with a known word"
+                    f"{self.folder / METADATA}: {entry.file_name!r} has no caption with a known word"
                 )
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    def texts(self, index: int) -> list[str]:
+        """All captions of image ``index`` that hold a known word."""
+        return list(self._captions[index])
 
     def item(self, index: int, rng: np.random.Generator, *, train: bool) -> Item:
         """Image ``index``; in training any of its captions, a random crop and a random flip."""
@@ -73,7 +85,7 @@ class ImageFolder:
 
 def read_metadata(folder: Path) -> list[Entry]:
     """The entries of ``metadata.jsonl``; what is wrong is told with the line."""
-    path = folder / "metadata.jsonl"
+    path = folder / METADATA
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}: one object a line, with file_name and text")
     entries = []
@@ -99,4 +111,7 @@ def _entry(line: str, where: str, index: int) -> Entry:
     name = Path(values["file_name"])
     if name.is_absolute() or ".." in name.parts:
         raise DataError(f"{where}: 'file_name' must lie inside the folder, got {values['file_name']!r}")
-    return Entry(values["file_name"], tuple(captions), int(values.get("class_id", index)))
+    class_id = values.get("class_id", index)
+    if not isinstance(class_id, int):
+        raise DataError(f"{where}: 'class_id' must be a whole number, got {class_id!r}")
+    return Entry(values["file_name"], tuple(captions), class_id)

@@ -28,23 +28,29 @@ def open_image(path: Path) -> Image.Image:
             return image.convert("RGB")  # reads all of it: a truncated file is noticed here
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is not an image that can be read") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path} is refused: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path} is truncated or damaged ({error})") from error
 
 
 def crop_to_box(image: Image.Image, box: Box) -> Image.Image:
-    """The square of side 1.5 max(w, h) around the box's centre, clipped to the image: the release's rule for CUB."""
-    x, y, width, height = box
+    """The square of side 1.5 max(w, h) around the box's centre, clipped to the image: the release's rule for CUB.
+
+    Raises:
+        DataError: nothing of the square lies inside the image.
+    """
+    x, y, width, height = (int(value) for value in box)  # the release cuts the table's decimals off
     radius = int(max(width, height) * 0.75)
     centre_x, centre_y = int((2 * x + width) / 2), int((2 * y + height) / 2)
-    return image.crop(
-        (
-            max(0, centre_x - radius),
-            max(0, centre_y - radius),
-            min(image.width, centre_x + radius),
-            min(image.height, centre_y + radius),
+    left, top = max(0, centre_x - radius), max(0, centre_y - radius)
+    right, bottom = min(image.width, centre_x + radius), min(image.height, centre_y + radius)
+    if left >= right or top >= bottom:
+        raise DataError(
+            f"the box x {x}, y {y}, width {width}, height {height} holds nothing of an image of "
+            f"{image.width} x {image.height} pixels"
         )
-    )
+    return image.crop((left, top, right, bottom))
 
 
 def prepare(image: Image.Image, size: int, rng: np.random.Generator | None) -> np.ndarray:

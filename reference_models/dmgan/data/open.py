@@ -1,10 +1,12 @@
-"""A configuration's data set, whatever its layout."""
+"""A configuration's data set, whatever its layout; and the layout of a folder, told from its files."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from reference_models.dmgan.config import DataConfig
 from reference_models.dmgan.data.batch import CaptionedImages
-from reference_models.dmgan.errors import ConfigError
+from reference_models.dmgan.errors import ConfigError, DataError
 
 
 def open_dataset(config: DataConfig, split: str, *, size: int) -> CaptionedImages:
@@ -19,14 +21,50 @@ def open_dataset(config: DataConfig, split: str, *, size: int) -> CaptionedImage
         return Birds(split, seed=config.seed, images=images, size=size, workers=2)
     if not config.root:
         raise ConfigError(f"`data.root` must name the folder of the layout {config.layout!r}, got nothing")
-    if config.layout == "folder":
+    return open_folder(Path(config.root), split, layout=config.layout, size=size, max_words=config.max_words)
+
+
+def open_folder(
+    root: Path, split: str, *, layout: str | None = None, size: int = 256, max_words: int = 18
+) -> CaptionedImages:
+    """One split of the files at ``root``; ``layout`` None: told from the files."""
+    layout = layout or told_layout(root)
+    if layout == "folder":
         from reference_models.dmgan.data.folder import ImageFolder
 
-        return ImageFolder(config.root, split, size=size, max_words=config.max_words)
-    if config.layout == "shards":
+        return ImageFolder(root, split, size=size, max_words=max_words)
+    if layout == "shards":
         from reference_models.dmgan.data.shards import ShardedImages
 
-        return ShardedImages(config.root, split, size=size, max_words=config.max_words)
+        return ShardedImages(root, split, size=size, max_words=max_words)
     from reference_models.dmgan.data.released_layout import ReleasedLayout
 
-    return ReleasedLayout(config.root, split, layout=config.layout, size=size, max_words=config.max_words)
+    return ReleasedLayout(root, split, layout=layout, size=size, max_words=max_words)
+
+
+def told_layout(root: Path) -> str:
+    """``cub``, ``coco``, ``flowers``, ``folder`` or ``shards``, from the files that are there.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        DataError: it has no layout that is known.
+    """
+    from reference_models.dmgan.data.shards import INDEX
+
+    if not root.is_dir():
+        raise FileNotFoundError(f"there is no data folder {root}")
+
+    def holds(name: str) -> bool:  # itself, or one of its splits; never a walk through all images
+        return (root / name).is_file() or any(root.glob(f"*/{name}"))
+
+    if holds(INDEX):
+        return "shards"
+    if holds("metadata.jsonl"):
+        return "folder"
+    if (root / "CUB_200_2011").is_dir():
+        return "cub"
+    if holds("filenames.pickle"):
+        return "flowers" if holds("class_info.pickle") else "coco"
+    raise DataError(
+        f"{root} has no layout that is known: expected CUB_200_2011, train/filenames.pickle, metadata.jsonl or {INDEX}"
+    )

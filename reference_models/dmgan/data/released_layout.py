@@ -51,6 +51,7 @@ class ReleasedLayout:
         if not self.root.is_dir():
             raise FileNotFoundError(f"there is no data folder {self.root}")
         self.keys = read_keys(self.root, split)
+        self.from_pickle = (self.root / "captions.pickle").is_file()
         self.vocabulary, self.captions = read_captions(self.root, split, self.keys)
         self.class_ids = _read_classes(self.root, split, len(self.keys))
         self.boxes = read_boxes(self.root)
@@ -63,6 +64,10 @@ class ReleasedLayout:
         """Where image ``index`` lies."""
         return self._images / f"{self.keys[index]}.jpg"
 
+    def texts(self, index: int) -> list[str]:
+        """All captions of image ``index``, in the words of the vocabulary."""
+        return [self.vocabulary.decode(ids) for ids in self.captions[index]]
+
     def item(self, index: int, rng: np.random.Generator, *, train: bool) -> Item:
         """Image ``index``; in training any of its captions, a random crop and a random flip."""
         if not 0 <= index < len(self):
@@ -74,7 +79,10 @@ class ReleasedLayout:
         if self.boxes is not None:
             if key not in self.boxes:
                 raise DataError(f"{self.root / 'CUB_200_2011' / 'bounding_boxes.txt'} has no box of {key!r}")
-            image = crop_to_box(image, self.boxes[key])
+            try:
+                image = crop_to_box(image, self.boxes[key])
+            except DataError as error:
+                raise DataError(f"{self.path(index)}: {error}") from error
         return Item(
             image=prepare(image, self.size, rng if train else None),
             caption=shorten(ids, self.limits[train], rng),
@@ -96,8 +104,11 @@ def read_keys(root: Path, split: str) -> list[str]:
     """``<split>/filenames.pickle``: the images' names without ``.jpg``."""
     path = root / split / "filenames.pickle"
     keys = read_pickle(path)
-    if not isinstance(keys, Sequence) or not all(isinstance(key, str) for key in keys) or not keys:
+    if not isinstance(keys, (list, tuple)) or not all(isinstance(key, str) for key in keys) or not keys:
         raise DataError(f"{path} must hold a list of names, got {_kind(keys)}")
+    for key in keys:
+        if key.startswith("/") or ".." in key.split("/"):
+            raise DataError(f"{path}: a name must lie inside the folder of images, got {key!r}")
     return list(keys)
 
 
@@ -121,21 +132,29 @@ def read_captions(root: Path, split: str, keys: Sequence[str]) -> tuple[Vocabula
 def read_caption_pickle(path: Path) -> tuple[list[list[int]], list[list[int]], Vocabulary]:
     """``captions.pickle``: train captions, test captions, vocabulary."""
     content = read_pickle(path)
-    if not isinstance(content, Sequence) or len(content) != 4 or not isinstance(content[2], dict):
+    if not isinstance(content, (list, tuple)) or len(content) != 4 or not isinstance(content[2], dict):
         raise DataError(
             f"{path} must hold [train captions, test captions, id → word, word → id], got {_kind(content)}"
         )
     train, test, words, _ = content
-    if sorted(words) != list(range(len(words))) or words.get(0) != END:
+    if set(words) != set(range(len(words))) or words[0] != END:
         raise DataError(
-            f"{path}: ids must run from 0, which is {END!r}, got {len(words)} ids from {min(words, default='?')}"
+            f"{path}: the ids of its {len(words)} words must be 0 to {len(words) - 1}, and 0 must be {END!r}"
         )
-    vocabulary = Vocabulary([words[index] for index in range(len(words))])
+    listed = [words[index] for index in range(len(words))]
+    if not all(isinstance(word, str) for word in listed):
+        raise DataError(
+            f"{path}: id → word must give text, got {next(w for w in listed if type(w) is not str)!r}"
+        )
+    vocabulary = Vocabulary(listed)
     return _ids(train, len(words), path), _ids(test, len(words), path), vocabulary
 
 
 def _ids(captions: Any, words: int, path: Path) -> list[list[int]]:
-    plain = [[int(index) for index in caption] for caption in captions]
+    try:
+        plain = [[int(index) for index in caption] for caption in captions]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: captions must be lists of word ids ({error})") from error
     for caption in plain:
         for index in caption:
             if not 0 < index < words:
@@ -147,7 +166,7 @@ def _captions_from_text(
     root: Path, split: str, keys: Sequence[str]
 ) -> tuple[Vocabulary, list[list[list[int]]]]:
     texts = {
-        part: [_lines(root, key) for key in read_keys(root, part)]
+        part: [[text for _, text in _lines(root, key)] for key in read_keys(root, part)]
         for part in SPLITS
         if (root / part).is_dir()
     }
@@ -158,11 +177,24 @@ def _captions_from_text(
     return vocabulary, [_not_empty(captions, key, root / "text") for captions, key in zip(encoded, keys)]
 
 
-def _lines(root: Path, key: str) -> list[str]:
+def _lines(root: Path, key: str) -> list[tuple[int, str]]:
     path = root / "text" / f"{key}.txt"
     if not path.is_file():
         raise FileNotFoundError(f"there is no caption file {path}, and no {root / 'captions.pickle'}")
-    return [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return caption_lines(path)
+
+
+def caption_lines(path: Path) -> list[tuple[int, str]]:
+    """The captions of a text file, each with its line's number; empty lines are left out."""
+    captions = []
+    for place, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        try:
+            text = line.decode("utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}, line {place}: a caption must be UTF-8 ({error.reason})") from error
+        if text:
+            captions.append((place, text))
+    return captions
 
 
 def _not_empty(captions: list[list[int]], key: str, where: Path) -> list[list[int]]:
@@ -176,7 +208,11 @@ def _read_classes(root: Path, split: str, count: int) -> list[int]:
     path = root / split / "class_info.pickle"
     if not path.is_file():
         return list(range(count))  # every image its own class
-    classes = [int(value) for value in read_pickle(path)]
+    content = read_pickle(path)
+    try:
+        classes = [int(value) for value in content]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path} must hold a list of class ids, got {_kind(content)} ({error})") from error
     if len(classes) != count:
         raise DataError(f"{path} has {len(classes)} classes for {count} images of filenames.pickle")
     return classes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from reference_models.dmgan.data.check import told_layout
 from reference_models.dmgan.data.folder import ImageFolder
+from reference_models.dmgan.data.open import told_layout
 from reference_models.dmgan.data.released_layout import ReleasedLayout
 from reference_models.dmgan.data.shards import Sample, write_shards
 from reference_models.dmgan.errors import DataError

@@ -135,6 +135,15 @@ class ShardedImages:
     def __len__(self) -> int:
         return len(self._places)
 
+    @property
+    def keys(self) -> list[str]:
+        """The samples' names."""
+        return [place.key for place in self._places]
+
+    def texts(self, index: int) -> list[str]:
+        """All captions of sample ``index`` that hold a known word."""
+        return list(self._captions[index])
+
     def item(self, index: int, rng: np.random.Generator, *, train: bool) -> Item:
         """Sample ``index``; in training any of its captions, a random crop and a random flip."""
         if not 0 <= index < len(self):
