@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ _PLAIN = {
     ("collections", "OrderedDict"): dict,
 }
 _BYTES = ("_codecs", "encode")
+_CODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
 
 
 def read_pickle(path: Path | str) -> Any:
@@ -57,7 +59,7 @@ def _refuse_calls(content: bytes, path: Path) -> None:
     memo: dict[int, str | None] = {}
     pushed: str | None = None
     try:
-        for opcode, argument, position in pickletools.genops(content):
+        for opcode, argument, position in _opcodes(content):
             if opcode.name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
                 memo[len(memo) if opcode.name == "MEMOIZE" else int(argument)] = pushed
                 continue
@@ -79,6 +81,26 @@ def _refuse_calls(content: bytes, path: Path) -> None:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} is truncated or damaged: {error}") from error
+
+
+def _opcodes(content: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int]]:
+    """``pickletools.genops``, which takes the text of protocol 0 for ASCII; Python 2's is not."""
+    stream = io.BytesIO(content)
+    while True:
+        position = stream.tell()
+        code = stream.read(1)
+        if code not in _CODES:
+            what = f"{code!r}, which is no opcode" if code else "the end of the file"
+            raise ValueError(f"at byte {position} stands {what}")
+        opcode = _CODES[code]
+        argument = None
+        if opcode.name == "STRING":
+            argument = pickletools.read_stringnl(stream, decode=False).decode("latin1")
+        elif opcode.arg is not None:
+            argument = opcode.arg.reader(stream)
+        yield opcode, argument, position
+        if opcode.name == "STOP":
+            return
 
 
 def _latin1(text: str, encoding: str) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 
 from reference_models.dmgan.data.unpickle import read_pickle
 from reference_models.dmgan.errors import DataError
+from tests.reference_models.dmgan.data.python2 import dumps
 
 
 def stored(value: object, path: Path, protocol: int = 2) -> Path:
@@ -31,6 +32,12 @@ def test_numpy_arrays_and_scalars(tmp_path: Path, protocol: int) -> None:
     array, scalar = read_pickle(stored(value, tmp_path / "numpy.pickle", protocol))
     assert np.array_equal(array, value[0])
     assert scalar == 2.5
+
+
+@pytest.mark.parametrize("protocol", [0, 2])
+def test_what_python_2_wrote(tmp_path: Path, protocol: int) -> None:
+    value = [[["it's", "x" * 300], "caf\xe9"], {0: "<end>", 70000: "a\nb", -1: []}, [255, 256]]
+    assert read_pickle(stored(dumps(value, protocol), tmp_path / "two.pickle")) == value
 
 
 def test_python_2_text(tmp_path: Path) -> None:
