@@ -6,19 +6,44 @@ import argparse
 from pathlib import Path
 
 from reference_models.dmgan.commands.options import set_threads, split_config
+from reference_models.dmgan.errors import ConfigError
 
 
 def main(argv: list[str]) -> int:
     """Parse ``argv``, train, write the encoders to ``--out``."""
     parser = argparse.ArgumentParser(prog="pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for encoders, vocabulary and log")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--device", default="cpu")
     options, config = split_config(argv, parser)
     set_threads(options.threads)
+    from reference_models.dmgan.data.batch import CaptionedImages
     from reference_models.dmgan.data.open import open_dataset
-    from reference_models.dmgan.training.pretrain import pretrain
+    from reference_models.dmgan.training.checkpoint import checkpoints
+    from reference_models.dmgan.training.distributed import agree, join, leave, together
+    from reference_models.dmgan.training.facts import run_facts
+    from reference_models.dmgan.training.pretrain import Pretrainer, pretrain_size
 
-    size = config.image_encoder.image_size if config.image_encoder.kind == "small" else 304
-    pretrain(config, open_dataset(config.data, "train", size=size), options.out, device=options.device)
+    world, device = join(options.device)
+
+    def prepared() -> CaptionedImages:
+        if checkpoints(options.out / "checkpoints") and not options.resume:
+            raise ConfigError(
+                f"{options.out} holds a run already: add --resume to go on, or choose another --out"
+            )
+        return open_dataset(config.data, "train", size=pretrain_size(config))
+
+    def resumed() -> None:
+        if options.resume and not trainer.resume():
+            raise ConfigError(f"--resume: there is no checkpoint in {options.out / 'checkpoints'}")
+
+    try:
+        agree(world, run_facts(config))
+        images = together(world, "the run cannot begin", prepared)
+        trainer = Pretrainer(config, images, options.out, device=device, world=world)
+        together(world, "the run cannot go on", resumed)
+        trainer.run()
+    finally:
+        leave()
     return 0

@@ -20,19 +20,34 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--device", default="cpu")
     options, config = split_config(argv, parser)
     set_threads(options.threads)
+    from reference_models.dmgan.data.batch import CaptionedImages
     from reference_models.dmgan.data.open import open_dataset
     from reference_models.dmgan.training.checkpoint import checkpoints
+    from reference_models.dmgan.training.distributed import agree, join, leave, together
+    from reference_models.dmgan.training.facts import run_facts
     from reference_models.dmgan.training.train import Trainer
-    from reference_models.dmgan.training.weights import load_encoders
+    from reference_models.dmgan.training.weights import Encoders, load_encoders
 
-    if checkpoints(options.out / "checkpoints") and not options.resume:
-        raise ConfigError(
-            f"{options.out} holds a run already: add --resume to go on, or choose another --out"
-        )
-    encoders = load_encoders(options.encoders, config)
-    images = open_dataset(config.data, "train", size=config.generator.sizes[-1])
-    trainer = Trainer(config, images, encoders, options.out, device=options.device)
-    if options.resume and not trainer.resume():
-        raise ConfigError(f"--resume: there is no checkpoint in {options.out / 'checkpoints'}")
-    trainer.run(minutes=options.minutes)
+    world, device = join(options.device)
+
+    def prepared() -> tuple[Encoders, CaptionedImages]:
+        if checkpoints(options.out / "checkpoints") and not options.resume:
+            raise ConfigError(
+                f"{options.out} holds a run already: add --resume to go on, or choose another --out"
+            )
+        encoders = load_encoders(options.encoders, config)
+        return encoders, open_dataset(config.data, "train", size=config.generator.sizes[-1])
+
+    def resumed() -> None:
+        if options.resume and not trainer.resume():
+            raise ConfigError(f"--resume: there is no checkpoint in {options.out / 'checkpoints'}")
+
+    try:
+        agree(world, run_facts(config))
+        encoders, images = together(world, "the run cannot begin", prepared)
+        trainer = Trainer(config, images, encoders, options.out, device=device, world=world)
+        together(world, "the run cannot go on", resumed)
+        trainer.run(minutes=options.minutes)
+    finally:
+        leave()
     return 0

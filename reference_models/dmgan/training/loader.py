@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from reference_models.dmgan.data.batch import Batch, CaptionedImages, Item, collate
@@ -70,5 +71,7 @@ def batches(
         num_workers=workers,
         pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,
+        # Of its own: a loader draws its workers' seed when it starts, and a resumed run starts one more often.
+        generator=torch.Generator().manual_seed(seed),
     )
     yield from loader

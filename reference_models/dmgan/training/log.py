@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,10 @@ class TrainingLog:
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.total, self.what, self.quiet = path, total, what, quiet
+        torn = _is_torn(path)
         self._file: TextIO = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed in close)
+        if torn:  # a killed process left half a line: ours must not be glued to it
+            self._file.write("\n")
         self._began = time.perf_counter()
         self._start: int | None = None
         self._bar = self._make_bar() if sys.stderr.isatty() and not quiet else None
@@ -94,6 +98,14 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return lines
+
+
+def _is_torn(path: Path) -> bool:
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 def _rounded(value: Any) -> Any:

@@ -2,24 +2,184 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from reference_models.dmgan.config import Config
 from reference_models.dmgan.data.batch import Batch, CaptionedImages
+from reference_models.dmgan.errors import TrainingStopped
 from reference_models.dmgan.image_encoder import build_image_encoder, trained_parameters
-from reference_models.dmgan.losses import damsm_loss
 from reference_models.dmgan.text_encoder import TextEncoder
+from reference_models.dmgan.training.checkpoint import (
+    latest_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+    seed_everything,
+)
+from reference_models.dmgan.training.damsm import gathered_damsm
+from reference_models.dmgan.training.distributed import World, all_objects, largest, mean, parallel
+from reference_models.dmgan.training.facts import check_config, check_world
 from reference_models.dmgan.training.loader import batches
 from reference_models.dmgan.training.log import TrainingLog
 from reference_models.dmgan.training.step import PRECISIONS
+from reference_models.dmgan.training.stopping import until_asked_to_stop
 from reference_models.dmgan.training.weights import Encoders, save_encoders
 
-# The release decays its learning rate an epoch; without epochs of its own, the embedded data decays every so often.
-LOOKS = 20
+LOOKS = 20  # lines of the log, and checkpoints, of a whole run
+KEEP = 2  # checkpoints
+# What may change from a checkpoint to the run that goes on, and what pre-training does not read.
+FREE = {"data": {"workers", "root"}, "pretrain": {"images"}}
+IGNORED = {"train", "generator", "discriminator"}
+
+
+class Pretrainer:
+    """One run of DAMSM pre-training in ``out``: encoders, optimiser, log, checkpoints.
+
+    One Adam for the whole run (the release makes a new one each epoch), its rate down to a tenth; the text encoder's
+    recurrent gradients are clipped. Both DAMSM losses, both directions.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        images: CaptionedImages,
+        out: Path,
+        *,
+        device: torch.device | str = "cpu",
+        world: World | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self.config, self.images, self.out, self.device = config, images, out, torch.device(device)
+        self.world = world or World()
+        self.quiet = quiet or not self.world.first
+        seed_everything(config.pretrain.seed)
+        self.encoders = Encoders(
+            TextEncoder(len(images.vocabulary), config.text).to(self.device).train(),
+            build_image_encoder(config).to(self.device, memory_format=torch.channels_last).train(),  # type: ignore[call-overload]
+            images.vocabulary,
+        )
+        self._text = parallel(self.world, self.encoders.text, self.device)
+        self._image = parallel(self.world, self.encoders.image, self.device)
+        parameters = [*self.encoders.text.parameters(), *trained_parameters(self.encoders.image)]
+        self.optimizer = torch.optim.Adam(
+            parameters, config.pretrain.learning_rate, (0.5, 0.999), foreach=True
+        )
+        self.step = 0
+        if self.world.rank:  # dropout differs from rank to rank
+            seed_everything(config.pretrain.seed + 1_000_003 * self.world.rank)
+
+    @property
+    def steps(self) -> int:
+        """How many steps the whole run has."""
+        return max(1, self.config.pretrain.images // self.config.pretrain.batch_size)
+
+    def resume(self) -> bool:
+        """Go on from the newest whole checkpoint of ``out``. False: there is none."""
+        found = latest_checkpoint(self.out / "checkpoints", self.device)
+        if found is None:
+            return False
+        path, state = found
+        check_config(path, Config.from_dict(state["config"]), self.config, free=FREE, ignored=IGNORED)
+        check_world(path, state["random"], self.world)
+        self.encoders.text.load_state_dict(state["text"])
+        self.encoders.image.load_state_dict(state["image"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        restore_random_state(state["random"][self.world.rank])
+        return True
+
+    def save(self) -> None:
+        """Write a checkpoint; the first rank writes, all take part."""
+        state = {
+            "config": self.config.to_dict(),
+            "step": self.step,
+            "text": self.encoders.text.state_dict(),
+            "image": self.encoders.image.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": all_objects(self.world, random_state()),
+        }
+        if self.world.first:
+            save_checkpoint(self.out / "checkpoints", self.step, state, keep=KEEP)
+
+    def run(self) -> Encoders:
+        """Train to the end, and write the encoders to ``out``."""
+        settings, began = self.config.pretrain, time.perf_counter()
+        total, log = self.steps * settings.batch_size, None
+        if self.world.first:
+            log = TrainingLog(self.out / "log.jsonl", total, what="pretrain", quiet=self.quiet)
+            log.started(self.step * settings.batch_size)
+        stream = batches(
+            self.images,
+            sizes=(pretrain_size(self.config),),
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            start=self.step,
+            steps=self.steps,
+            rank=self.world.rank,
+            world=self.world.size,
+            workers=self.config.data.workers,
+        )
+        try:
+            look = max(1, self.steps // LOOKS)
+            with until_asked_to_stop() as asked:
+                for batch in stream:
+                    batch = batch.to(self.device)
+                    loss = self.one_step(batch)
+                    if self.step % look == 0 or self.step == self.steps:
+                        told = mean(
+                            self.world, torch.tensor([loss, retrieval_accuracy(self.encoders, batch)])
+                        )
+                        if log is not None:
+                            values = dict(zip(("damsm", "top1"), told.tolist()))
+                            log.write(self.step * settings.batch_size, values)
+                        self.save()
+                    if largest(self.world, int(asked()), self.device):
+                        self.save()
+                        raise TrainingStopped(
+                            f"pretrain stopped after step {self.step} of {self.steps}, saved; "
+                            "the same command with --resume goes on"
+                        )
+        finally:
+            if log is not None:
+                log.close()
+        for encoder in (self.encoders.text, self.encoders.image):
+            encoder.eval().requires_grad_(False)
+        if self.world.first:
+            save_encoders(self.out, self.encoders, self.config)
+        if not self.quiet:
+            print(f"wrote {self.out} after {time.perf_counter() - began:.0f} s")
+        return self.encoders
+
+    def one_step(self, batch: Batch) -> float:
+        """One update of both encoders; the loss."""
+        settings, dtype = self.config.pretrain, PRECISIONS[self.config.train.precision]
+        # The release's 0.98 an epoch, for runs that are not counted in epochs: 0.98^114 is a tenth.
+        decay = max(0.1, settings.decay ** (114 * self.step / self.steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * decay
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype == torch.bfloat16):
+            regions, code = self._image(batch.images[-1].contiguous(memory_format=torch.channels_last))
+        words, sentence = self._text(batch.captions, batch.lengths)
+        mask = batch.word_mask[:, : words.shape[1]]
+        loss = gathered_damsm(
+            self.world, regions, code, words, sentence, mask, batch.class_ids, config=self.config.loss
+        ).total
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.encoders.text.rnn_parameters(), settings.rnn_gradient_clip)
+        self.optimizer.step()
+        self.step += 1
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingStopped(
+                f"pretrain: the loss of step {self.step} is {value}; lower --pretrain.learning-rate, or go on "
+                "from the last checkpoint with --resume"
+            )
+        return value
 
 
 def pretrain(
@@ -30,62 +190,13 @@ def pretrain(
     device: torch.device | str = "cpu",
     quiet: bool = False,
 ) -> Encoders:
-    """Train both encoders on ``images`` and write them to ``out``.
-
-    One Adam for the whole run (the release makes a new one each epoch), 0.98 an epoch down to a tenth; the
-    text encoder's recurrent gradients are clipped. Both DAMSM losses, both directions.
-    """
-    settings = config.pretrain
-    torch.manual_seed(settings.seed)
-    device = torch.device(device)
-    encoders = Encoders(
-        TextEncoder(len(images.vocabulary), config.text).to(device).train(),
-        build_image_encoder(config).to(device, memory_format=torch.channels_last).train(),  # type: ignore[call-overload]
-        images.vocabulary,
-    )
-    parameters = [*encoders.text.parameters(), *trained_parameters(encoders.image)]
-    optimizer = torch.optim.Adam(parameters, settings.learning_rate, (0.5, 0.999), foreach=True)
-    steps = max(1, settings.images // settings.batch_size)
-    log = TrainingLog(out / "log.jsonl", steps * settings.batch_size, what="pretrain", quiet=quiet)
-    began, look = time.perf_counter(), max(1, steps // LOOKS)
-    dtype = PRECISIONS[config.train.precision]
-    stream = batches(
-        images,
-        sizes=(config.image_encoder.image_size,) if config.image_encoder.kind == "small" else (304,),
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        steps=steps,
-        workers=config.data.workers,
-    )
-    for step, batch in enumerate(stream):
-        batch = batch.to(device)
-        # Cosine to a tenth: the release's 0.98 an epoch, for runs that are not counted in epochs.
-        progress = step / steps
-        rate = settings.learning_rate * max(0.1, settings.decay ** (progress * 114))  # 0.98^114 = 0.1
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype == torch.bfloat16):
-            regions, code = encoders.image(batch.images[-1].contiguous(memory_format=torch.channels_last))
-        terms = _terms(encoders, batch, regions, code, config)
-        optimizer.zero_grad(set_to_none=True)
-        terms.backward()
-        torch.nn.utils.clip_grad_norm_(encoders.text.rnn_parameters(), settings.rnn_gradient_clip)
-        optimizer.step()
-        if (step + 1) % look == 0 or step + 1 == steps:
-            accuracy = retrieval_accuracy(encoders, batch)
-            log.write((step + 1) * settings.batch_size, {"damsm": float(terms.detach()), "top1": accuracy})
-    encoders.text.eval().requires_grad_(False)
-    encoders.image.eval().requires_grad_(False)
-    save_encoders(out, encoders, config)
-    log.say(f"wrote {out} after {time.perf_counter() - began:.0f} s")
-    log.close()
-    return encoders
+    """Train both encoders on ``images`` and write them to ``out``: a :class:`Pretrainer` from start to end."""
+    return Pretrainer(config, images, out, device=device, quiet=quiet).run()
 
 
-def _terms(encoders: Encoders, batch: Batch, regions: Tensor, code: Tensor, config: Config) -> Tensor:
-    words, sentence = encoders.text(batch.captions, batch.lengths)
-    mask = batch.word_mask[:, : words.shape[1]]
-    return damsm_loss(regions, code, words, sentence, mask, batch.class_ids, config=config.loss).total
+def pretrain_size(config: Config) -> int:
+    """Pixels of the images that the encoders are trained on."""
+    return config.image_encoder.image_size if config.image_encoder.kind == "small" else 304
 
 
 @torch.no_grad()

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from reference_models.dmgan.config import Config
 from reference_models.dmgan.data.batch import Batch
 from reference_models.dmgan.losses import (
-    damsm_loss,
     discriminator_logits,
     discriminator_loss,
     generator_adversarial_loss,
     kl_loss,
 )
+from reference_models.dmgan.training.damsm import gathered_damsm
+from reference_models.dmgan.training.distributed import World, all_true, mean, parallel
 from reference_models.dmgan.training.ema import ExponentialMovingAverage
 from reference_models.dmgan.training.weights import Encoders
 
@@ -38,11 +39,12 @@ class Losses:
     """Scalars of one step, on the training device; :meth:`floats` reads them."""
 
     values: dict[str, Tensor]
+    world: World
 
     def floats(self) -> dict[str, float]:
-        """One transfer for all of them."""
-        stacked = torch.stack([value.detach().float() for value in self.values.values()]).tolist()
-        return dict(zip(self.values, stacked))
+        """Their means over ranks: one exchange and one transfer for all of them."""
+        stacked = torch.stack([value.detach().float() for value in self.values.values()])
+        return dict(zip(self.values, mean(self.world, stacked).tolist()))
 
 
 def make_optimizers(networks: Networks, config: Config) -> tuple[torch.optim.Adam, torch.optim.Adam]:
@@ -60,8 +62,12 @@ def make_optimizers(networks: Networks, config: Config) -> tuple[torch.optim.Ada
 class AdversarialStep:
     """Updates ``networks`` by one batch. Holds the optimisers and the loss scaler."""
 
-    def __init__(self, networks: Networks, config: Config, device: torch.device) -> None:
-        self.networks, self.config, self.device = networks, config, device
+    def __init__(
+        self, networks: Networks, config: Config, device: torch.device, world: World | None = None
+    ) -> None:
+        self.networks, self.config, self.device, self.world = networks, config, device, world or World()
+        self._generator = parallel(self.world, networks.generator, device)
+        self._discriminators = [parallel(self.world, one, device) for one in networks.discriminators]
         self.generator_optimizer, self.discriminator_optimizer = make_optimizers(networks, config)
         self.dtype = PRECISIONS[config.train.precision]
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
@@ -80,16 +86,16 @@ class AdversarialStep:
             words, sentence = nets.encoders.text(batch.captions, batch.lengths)
         mask = batch.word_mask[:, : words.shape[1]]
         with self.autocast():
-            output = nets.generator(noise, sentence, words, mask, condition_noise=condition_noise)
-        values = self._discriminators(batch, [image.detach() for image in output.images], sentence)
-        values |= self._generator(batch, output, words, sentence, mask)
-        return Losses(values), output.images[-1].detach().float()
+            output = self._generator(noise, sentence, words, mask, condition_noise=condition_noise)
+        values = self._train_discriminators(batch, [image.detach() for image in output.images], sentence)
+        values |= self._train_generator(batch, output, words, sentence, mask)
+        return Losses(values, self.world), output.images[-1].detach().float()
 
-    def _discriminators(self, batch: Batch, fakes: list[Tensor], sentence: Tensor) -> dict[str, Tensor]:
+    def _train_discriminators(self, batch: Batch, fakes: list[Tensor], sentence: Tensor) -> dict[str, Tensor]:
         nets = self.networks
         nets.discriminators.requires_grad_(True)
         values, total = {}, torch.zeros((), device=self.device)
-        for discriminator, real, fake in zip(nets.discriminators, batch.images, fakes):
+        for discriminator, real, fake in zip(self._discriminators, batch.images, fakes):
             real = real.detach().requires_grad_(self.config.loss.gradient_penalty > 0)
             with self.autocast():
                 logits = discriminator_logits(discriminator, real, fake, sentence, batch.wrong_index)
@@ -104,7 +110,7 @@ class AdversarialStep:
         self._update(self.discriminator_optimizer, total, nets.discriminators)
         return values
 
-    def _generator(
+    def _train_generator(
         self, batch: Batch, output: object, words: Tensor, sentence: Tensor, mask: Tensor
     ) -> dict[str, Tensor]:
         nets, weights = self.networks, self.config.loss
@@ -118,7 +124,9 @@ class AdversarialStep:
             adversarial = adversarial + generator_adversarial_loss(conditional, unconditional)
         with self.autocast():
             regions, code = nets.encoders.image(images[-1])
-        damsm = damsm_loss(regions, code, words, sentence, mask, batch.class_ids, config=weights).total
+        damsm = gathered_damsm(
+            self.world, regions, code, words, sentence, mask, batch.class_ids, config=weights
+        ).total
         kl = kl_loss(mu, logvar)
         total = adversarial + weights.damsm * damsm + weights.kl * kl
         values |= {"g": adversarial, "damsm": damsm, "kl": kl}
@@ -136,7 +144,9 @@ class AdversarialStep:
             return bool(torch.isfinite(loss))
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         norms = torch._foreach_norm(gradients)
-        finite = bool(torch.isfinite(loss) & torch.isfinite(torch.stack(norms).sum()))
+        finite = all_true(
+            self.world, torch.isfinite(loss.detach()) & torch.isfinite(torch.stack(norms).sum())
+        )
         if finite:
             optimizer.step()
         return finite

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 
 from reference_models.dmgan.config import Config
 from reference_models.dmgan.data.batch import Batch, CaptionedImages
 from reference_models.dmgan.discriminator import build_discriminators
-from reference_models.dmgan.errors import CheckpointError
+from reference_models.dmgan.errors import ConfigError
 from reference_models.dmgan.generator import Generator
 from reference_models.dmgan.initialisation import initialise
 from reference_models.dmgan.training.checkpoint import (
@@ -22,17 +19,24 @@ from reference_models.dmgan.training.checkpoint import (
     random_state,
     restore_random_state,
     save_checkpoint,
+    seed_everything,
 )
+from reference_models.dmgan.training.distributed import World, all_objects, largest
 from reference_models.dmgan.training.ema import ExponentialMovingAverage
+from reference_models.dmgan.training.facts import check_config, check_world
 from reference_models.dmgan.training.grid import FixedGrid
 from reference_models.dmgan.training.guards import Guards
 from reference_models.dmgan.training.loader import batches
 from reference_models.dmgan.training.log import TrainingLog
 from reference_models.dmgan.training.step import AdversarialStep, Networks
+from reference_models.dmgan.training.stopping import until_asked_to_stop
 from reference_models.dmgan.training.weights import Encoders, save_model, write_config
 
 # Fields that may differ between a checkpoint and the run that goes on from it: they change no number of a step.
-FREE = {"images", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints", "tensorboard"}
+FREE = {
+    "data": {"workers", "root"},
+    "train": {"images", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints", "tensorboard"},
+}
 
 
 class Trainer:
@@ -47,10 +51,12 @@ class Trainer:
         *,
         device: torch.device | str = "cpu",
         start_from: tuple[Generator, torch.nn.ModuleList] | None = None,
+        world: World | None = None,
         quiet: bool = False,
     ) -> None:
         self.config, self.images, self.out, self.device = config, images, out, torch.device(device)
-        torch.manual_seed(config.train.seed)
+        self.world = world or World()
+        seed_everything(config.train.seed)
         if start_from is None:
             generator = initialise(Generator(config.generator))
             discriminators = initialise(build_discriminators(config))
@@ -62,13 +68,15 @@ class Trainer:
         encoders.text.to(self.device).eval().requires_grad_(False)
         encoders.image.to(**layout).eval().requires_grad_(False)  # type: ignore[call-overload]
         average = ExponentialMovingAverage(generator, config.train.ema_decay)
+        generator, discriminators = _as_configured(generator, discriminators, config, self.device)
         self.networks = Networks(generator, discriminators, average, encoders)  # type: ignore[arg-type]
-        self.update = AdversarialStep(self.networks, config, self.device)
+        self.update = AdversarialStep(self.networks, config, self.device, self.world)
+        if self.world.rank:  # the weights above are the same on all ranks, the noise from here on is not
+            seed_everything(config.train.seed + 1_000_003 * self.world.rank)
         self.guards = Guards()
         self.step = 0
         self.grid = FixedGrid(images, encoders, config, self.device)
-        self.quiet = quiet
-        self._stop = False
+        self.quiet = quiet or not self.world.first
 
     @property
     def steps(self) -> int:
@@ -81,7 +89,8 @@ class Trainer:
         if found is None:
             return False
         path, state = found
-        _check_config(path, Config.from_dict(state["config"]), self.config)
+        check_config(path, Config.from_dict(state["config"]), self.config, free=FREE, ignored={"pretrain"})
+        check_world(path, state["random"], self.world)
         self.networks.generator.load_state_dict(state["generator"])
         self.networks.average.module.load_state_dict(state["average"])
         self.networks.average.step = state["average_step"]
@@ -91,7 +100,7 @@ class Trainer:
         self.update.scaler.load_state_dict(state["scaler"])
         self.guards.skipped = state["skipped"]
         self.step = state["step"]
-        restore_random_state(state["random"])
+        restore_random_state(state["random"][self.world.rank])
         return True
 
     def state(self) -> dict[str, Any]:
@@ -107,30 +116,32 @@ class Trainer:
             "discriminator_optimizer": self.update.discriminator_optimizer.state_dict(),
             "scaler": self.update.scaler.state_dict(),
             "skipped": self.guards.skipped,
-            "random": random_state(),
+            "random": all_objects(self.world, random_state()),
         }
 
     def save(self) -> Path:
-        """Write a checkpoint and the folder that sampling reads."""
-        path = save_checkpoint(
-            self.out / "checkpoints", self.step, self.state(), keep=self.config.train.keep_checkpoints
-        )
+        """Write a checkpoint and the folder that sampling reads; the first rank writes, all take part."""
+        state, folder = self.state(), self.out / "checkpoints"
+        if not self.world.first:
+            return folder
+        path = save_checkpoint(folder, self.step, state, keep=self.config.train.keep_checkpoints)
         nets = self.networks
         save_model(self.out / "export", self.config, nets.average.module, nets.encoders, nets.discriminators)  # type: ignore[arg-type]
         return path
 
     def run(self, *, minutes: float | None = None) -> bool:
         """Train until the configured number of images, ``minutes``, or a signal. Whether the run is complete."""
-        train = self.config.train
-        write_config(self.out, self.config)
-        log = TrainingLog(
-            self.out / "log.jsonl",
-            self.steps * train.batch_size,
-            what=self.config.name,
-            tensorboard=train.tensorboard,
-            quiet=self.quiet,
-        )
-        log.started(self.step * train.batch_size)
+        train, log = self.config.train, None
+        if self.world.first:
+            write_config(self.out, self.config)
+            log = TrainingLog(
+                self.out / "log.jsonl",
+                self.steps * train.batch_size,
+                what=self.config.name,
+                tensorboard=train.tensorboard,
+                quiet=self.quiet,
+            )
+            log.started(self.step * train.batch_size)
         deadline = None if minutes is None else time.monotonic() + 60 * minutes
         stream = batches(
             self.images,
@@ -139,20 +150,23 @@ class Trainer:
             seed=train.seed,
             start=self.step,
             steps=self.steps,
+            rank=self.world.rank,
+            world=self.world.size,
             workers=self.config.data.workers,
             pin_memory=self.device.type == "cuda",
         )
-        before = {kind: signal.signal(kind, self._asked_to_stop) for kind in (signal.SIGINT, signal.SIGTERM)}
         try:
-            for batch in stream:
-                self.one_step(batch.to(self.device, non_blocking=True), log)
-                if self._stop or (deadline is not None and time.monotonic() > deadline):
-                    break
-            path = self.save()
+            with until_asked_to_stop() as asked:
+                for batch in stream:
+                    self.one_step(batch.to(self.device, non_blocking=True), log)
+                    late = deadline is not None and time.monotonic() > deadline
+                    # All ranks stop at one step, or the others would wait for ever.
+                    if largest(self.world, int(late or asked()), self.device):
+                        break
+                path = self.save()
         finally:
-            for kind, handler in before.items():
-                signal.signal(kind, handler)
-            log.close()
+            if log is not None:
+                log.close()
         complete = self.step >= self.steps
         if not complete and not self.quiet:
             print(
@@ -160,7 +174,7 @@ class Trainer:
             )
         return complete
 
-    def one_step(self, batch: Batch, log: TrainingLog) -> None:
+    def one_step(self, batch: Batch, log: TrainingLog | None) -> None:
         """One update, and what is due after it: log, grid, checkpoint."""
         train, settings = self.config.train, self.config.generator
         noise = torch.randn(len(batch), settings.noise_dim).to(self.device)
@@ -171,32 +185,26 @@ class Trainer:
         self.guards.losses(self.step, values)
         if self.step % train.log_every == 0 or self.step == 1:
             share = self.guards.collapse(self.step, fakes, batch.images[-1])
-            log.write(
-                self.step * train.batch_size,
-                {"step": self.step, **values, "diversity": share, "skipped": self.guards.skipped},
-            )
-        if self.step % train.sample_every == 0:
+            told = {"step": self.step, **values, "diversity": share, "skipped": self.guards.skipped}
+            if log is not None:
+                log.write(self.step * train.batch_size, told)
+        if self.step % train.sample_every == 0 and self.world.first:
             self.grid.write(self.networks.average.module, self.out / "grids" / f"step_{self.step:08d}.png")
         if self.step % train.checkpoint_every == 0:
             self.save()
 
-    def _asked_to_stop(self, kind: int, frame: FrameType | None) -> None:
-        if self._stop:  # asked twice: at once, the last checkpoint stands
-            raise KeyboardInterrupt
-        self._stop = True
 
-
-def _check_config(path: Path, saved: Config, wanted: Config) -> None:
-    """Refuse to go on with another configuration, naming the first field that differs."""
-    for section, values in wanted.to_dict().items():
-        before = saved.to_dict()[section]
-        if not isinstance(values, dict):
-            continue
-        for name, value in values.items():
-            if (section == "train" and name in FREE) or (section == "data" and name in {"workers", "root"}):
-                continue
-            if np.any(np.asarray(before[name]) != np.asarray(value)):
-                raise CheckpointError(
-                    f"{path} was made with {section}.{name} = {before[name]!r}, but this run asks for {value!r}; "
-                    "choose another --out or the checkpoint's configuration"
-                )
+def _as_configured(
+    generator: torch.nn.Module, discriminators: torch.nn.ModuleList, config: Config, device: torch.device
+) -> tuple[torch.nn.Module, torch.nn.ModuleList]:
+    """Recomputed activations, synchronised BatchNorm and compilation, where they are asked for."""
+    train = config.train
+    generator.checkpoint_activations = train.checkpoint_activations
+    if train.sync_batchnorm:
+        if device.type != "cuda":
+            raise ConfigError("`train.sync_batchnorm` needs GPUs: torch synchronises BatchNorm there alone")
+        generator = torch.nn.SyncBatchNorm.convert_sync_batchnorm(generator)
+    if train.compile:  # in place: the names of the weights stay
+        for network in (generator, *discriminators):
+            network.compile()
+    return generator, discriminators

@@ -1,0 +1,62 @@
+"""What must be alike: in every process of a run, and in a checkpoint and the run that goes on from it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import memgan
+from reference_models.dmgan.config import Config
+from reference_models.dmgan.errors import CheckpointError
+from reference_models.dmgan.training.distributed import World
+
+
+def run_facts(config: Config) -> dict[str, str]:
+    """Name → value, short enough to be read in an error."""
+    return {
+        "configuration": config.digest(),
+        "code": code_digest(),
+        "torch": torch.__version__,
+        "memgan": memgan.__version__,
+    }
+
+
+def code_digest() -> str:
+    """Twelve digits of the sources of memgan and of this package."""
+    digest = hashlib.sha256()
+    for root in (Path(memgan.__file__).parent, Path(__file__).parents[1]):
+        for path in sorted(root.rglob("*.py")):
+            digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def check_world(path: Path, random: list[Any], world: World) -> None:
+    """Refuse to go on with another number of processes: the noise of each would not go on."""
+    if len(random) != world.size:
+        raise CheckpointError(
+            f"{path} was made by {len(random)} processes and this run has {world.size}: start as many as before"
+        )
+
+
+def check_config(
+    path: Path, saved: Config, wanted: Config, *, free: dict[str, set[str]], ignored: set[str]
+) -> None:
+    """Refuse to go on with another configuration, naming the first field that differs.
+
+    ``free``: fields by section that change no number of a step; ``ignored``: sections that this run does not read.
+    """
+    before = saved.to_dict()
+    for section, values in wanted.to_dict().items():
+        if not isinstance(values, dict) or section in ignored:
+            continue
+        for name, value in values.items():
+            if name in free.get(section, set()):
+                continue
+            if before[section][name] != value:
+                raise CheckpointError(
+                    f"{path} was made with {section}.{name} = {before[section][name]!r}, but this run asks for "
+                    f"{value!r}; choose another --out or the checkpoint's configuration"
+                )

@@ -1,0 +1,182 @@
+"""Two processes are one run: the same losses and gradients, one end, and no rank that waits for ever."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+
+from reference_models.dmgan.config import LossConfig
+from reference_models.dmgan.losses import damsm_loss
+from reference_models.dmgan.training.checkpoint import checkpoints, load_checkpoint
+from reference_models.dmgan.training.damsm import gathered_damsm
+from reference_models.dmgan.training.distributed import World, parallel
+from reference_models.dmgan.training.log import read_log
+from tests.reference_models.dmgan.training.conftest import TINY, command, run
+
+BATCH, WIDTH, LENGTH = 6, 5, 7
+
+
+def whole() -> dict[str, torch.Tensor]:
+    made = torch.Generator().manual_seed(3)
+    return {
+        "images": torch.randn(BATCH, 3, 4, 4, generator=made, dtype=torch.float32),
+        "words": torch.randn(BATCH, LENGTH, WIDTH, generator=made),
+        "sentence": torch.randn(BATCH, WIDTH, generator=made),
+        "mask": torch.arange(LENGTH) < torch.tensor([7, 4, 5, 3, 2, 3])[:, None],
+        "class_ids": torch.tensor([0, 1, 0, 2, 1, 3]),
+    }
+
+
+class Encoder(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv = torch.nn.Conv2d(3, WIDTH, 2)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        regions = self.conv(images)
+        return regions, regions.mean((2, 3))
+
+
+def on_a_rank(rank: int, folder: str) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    world, share = World(rank, 2), slice(rank * 3, rank * 3 + 3)
+    data = {name: value[share] for name, value in whole().items()}
+    longest = int(data["mask"].sum(1).max())  # each rank pads to its own longest caption
+    data["words"], data["mask"] = data["words"][:, :longest], data["mask"][:, :longest]
+    encoder = Encoder()
+    shared = parallel(world, encoder, torch.device("cpu"))  # must outlive the backward pass
+    regions, code = shared(data["images"])
+    loss = gathered_damsm(
+        world,
+        regions,
+        code,
+        data["words"],
+        data["sentence"],
+        data["mask"],
+        data["class_ids"],
+        config=LossConfig(),
+    ).total
+    loss.backward()
+    torch.save([loss.detach(), *(p.grad for p in encoder.parameters())], f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_damsm_of_two_halves_is_damsm_of_the_whole(tmp_path: Path) -> None:
+    data, encoder = whole(), Encoder()
+    regions, code = encoder(data["images"])
+    loss = damsm_loss(
+        regions, code, data["words"], data["sentence"], data["mask"], data["class_ids"], config=LossConfig()
+    ).total
+    loss.backward()
+    mp.spawn(on_a_rank, (str(tmp_path),), nprocs=2)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt")
+        for mine, right in zip(found, [loss.detach(), *(p.grad for p in encoder.parameters())]):
+            torch.testing.assert_close(mine, right, rtol=1e-5, atol=1e-6)
+
+
+def test_two_processes_train_stop_and_go_on(encoders_folder: Path, tmp_path: Path) -> None:
+    options = ["train", *TINY, "--encoders", encoders_folder, "--train.checkpoint-every", "2"]
+    done = run(*options, "--out", tmp_path / "whole", "--train.images", "24", processes=2)
+    assert done.returncode == 0, done.stderr
+    assert [line["step"] for line in read_log(tmp_path / "whole" / "log.jsonl")] == [1, 2, 3, 4, 5, 6]
+    first = run(*options, "--out", tmp_path / "halves", "--train.images", "16", processes=2)
+    assert first.returncode == 0, first.stderr
+    second = run(*options, "--out", tmp_path / "halves", "--train.images", "24", "--resume", processes=2)
+    assert second.returncode == 0, second.stderr
+    ends = [load_checkpoint(checkpoints(tmp_path / name / "checkpoints")[-1]) for name in ("whole", "halves")]
+    assert [end["step"] for end in ends] == [6, 6]
+    assert len(ends[0]["random"]) == 2
+    assert not torch.equal(ends[0]["random"][0]["torch"], ends[0]["random"][1]["torch"]), "noise of its own"
+    for name, value in ends[0]["generator"].items():
+        assert torch.equal(value, ends[1]["generator"][name]), name
+    alone = run(*options, "--out", tmp_path / "whole", "--train.images", "32", "--resume")
+    assert alone.returncode == 2
+    assert "was made by 2 processes and this run has 1" in alone.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("--train.ema-decay", "0.5"), "rank 1 has another configuration than rank 0"),
+        (("--encoders", "nowhere"), "the run cannot begin: rank 1: FileNotFoundError"),
+    ],
+)
+def test_a_rank_that_differs_stops_all(
+    encoders_folder: Path, tmp_path: Path, change: tuple, told: str
+) -> None:
+    options = [
+        "train",
+        *TINY,
+        "--encoders",
+        encoders_folder,
+        "--out",
+        tmp_path / "run",
+        "--train.images",
+        "8",
+    ]
+    ranks = []
+    for rank in range(2):
+        extra = change if rank else ()
+        environment = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(29_611 + len(told)),
+            "RANK": str(rank),
+            "WORLD_SIZE": "2",
+        }
+        ranks.append(start(*options, *extra, **environment))
+    results = [process.communicate(timeout=90) for process in ranks]
+    assert [process.returncode for process in ranks] == [2, 2], results
+    assert told in results[0][1], "rank 0 says it"
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def start(*arguments: object, **environment: str) -> subprocess.Popen:
+    import os
+
+    from tests.reference_models.dmgan.training.conftest import ROOT
+
+    return subprocess.Popen(
+        command(*arguments),
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_killed_rank_ends_the_run_and_leaves_a_whole_checkpoint(
+    encoders_folder: Path, tmp_path: Path
+) -> None:
+    import os
+    import signal
+    import time
+
+    out = tmp_path / "run"
+    options = ["train", *TINY, "--encoders", encoders_folder, "--out", out, "--train.images", "4000000"]
+    process = subprocess.Popen(
+        command(*options, "--train.checkpoint-every", "5", processes=2),
+        cwd=Path(__file__).parents[4],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 90
+    while not checkpoints(out / "checkpoints") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    workers = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    os.kill(int(workers[-1]), signal.SIGKILL)
+    assert process.wait(timeout=90) != 0
+    assert load_checkpoint(checkpoints(out / "checkpoints")[-1])["step"] % 5 == 0
+    lines = (out / "log.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["step"] == 1
