@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -23,15 +24,20 @@ def open_image(path: Path) -> Image.Image:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no image {path}")
+    return decode(path, str(path))
+
+
+def decode(file: Path | BinaryIO, name: str) -> Image.Image:
+    """The picture in ``file`` as RGB; ``name`` is what errors call it."""
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             return image.convert("RGB")  # reads all of it: a truncated file is noticed here
     except UnidentifiedImageError as error:
-        raise DataError(f"{path} is not an image that can be read") from error
+        raise DataError(f"{name} is not an image that can be read") from error
     except Image.DecompressionBombError as error:
-        raise DataError(f"{path} is refused: {error}") from error
+        raise DataError(f"{name} is refused: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} is truncated or damaged ({error})") from error
+        raise DataError(f"{name} is truncated or damaged ({error})") from error
 
 
 def crop_to_box(image: Image.Image, box: Box) -> Image.Image:

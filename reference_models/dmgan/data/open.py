@@ -21,14 +21,14 @@ def open_dataset(config: DataConfig, split: str, *, size: int) -> CaptionedImage
         return Birds(split, seed=config.seed, images=images, size=size, workers=2)
     if not config.root:
         raise ConfigError(f"`data.root` must name the folder of the layout {config.layout!r}, got nothing")
-    return open_folder(Path(config.root), split, layout=config.layout, size=size, max_words=config.max_words)
+    return open_folder(config.root, split, layout=config.layout, size=size, max_words=config.max_words)
 
 
 def open_folder(
-    root: Path, split: str, *, layout: str | None = None, size: int = 256, max_words: int = 18
+    root: Path | str, split: str, *, layout: str | None = None, size: int = 256, max_words: int = 18
 ) -> CaptionedImages:
-    """One split of the files at ``root``; ``layout`` None: told from the files."""
-    layout = layout or told_layout(root)
+    """One split of the files at ``root``, which may be an address of shards; ``layout`` None: told from the files."""
+    layout = layout or told_layout(Path(root))
     if layout == "folder":
         from reference_models.dmgan.data.folder import ImageFolder
 
@@ -49,7 +49,7 @@ def told_layout(root: Path) -> str:
         FileNotFoundError: there is no such folder.
         DataError: it has no layout that is known.
     """
-    from reference_models.dmgan.data.shards import INDEX
+    from reference_models.dmgan.data.shard_files import INDEX
 
     if not root.is_dir():
         raise FileNotFoundError(f"there is no data folder {root}")
@@ -57,7 +57,7 @@ def told_layout(root: Path) -> str:
     def holds(name: str) -> bool:  # itself, or one of its splits; never a walk through all images
         return (root / name).is_file() or any(root.glob(f"*/{name}"))
 
-    if holds(INDEX):
+    if holds(INDEX) or any(root.glob("*.tar")) or any(root.glob("*/*.tar")):
         return "shards"
     if holds("metadata.jsonl"):
         return "folder"
@@ -66,5 +66,6 @@ def told_layout(root: Path) -> str:
     if holds("filenames.pickle"):
         return "flowers" if holds("class_info.pickle") else "coco"
     raise DataError(
-        f"{root} has no layout that is known: expected CUB_200_2011, train/filenames.pickle, metadata.jsonl or {INDEX}"
+        f"{root} has no layout that is known: expected CUB_200_2011, train/filenames.pickle, metadata.jsonl, "
+        f"{INDEX} or tar files"
     )

@@ -7,31 +7,31 @@ ranks and workers, each sample comes once, and a run resumes in the middle of an
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
-import shlex
-import shutil
-import subprocess
 import tarfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from reference_models.dmgan.data.batch import Item
-from reference_models.dmgan.data.images import SUFFIXES, prepare
+from reference_models.dmgan.data.images import decode, prepare
 from reference_models.dmgan.data.sentences import choose, known_captions, shorten
+from reference_models.dmgan.data.shard_files import (
+    INDEX,
+    VOCABULARY,
+    Place,
+    folder_of,
+    places_of,
+    read_index,
+    read_vocabulary,
+)
 from reference_models.dmgan.data.vocabulary import Vocabulary
 from reference_models.dmgan.errors import DataError
 from reference_models.dmgan.files import write_atomically
-
-INDEX = "shards.json"  # {"shards": [{"url", "samples"}]}, beside vocabulary.json
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,6 @@ class Sample:
     key: str
     image: bytes  # a PNG or JPEG file
     suffix: str  # .png or .jpg
-    captions: tuple[str, ...]
-    class_id: int
-
-
-@dataclass(frozen=True)
-class _Place:
-    shard: int
-    offset: int
-    size: int
-    key: str
     captions: tuple[str, ...]
     class_id: int
 
@@ -71,7 +61,7 @@ def write_shards(
                 _add(tar, f"{sample.key}.json", json.dumps(told, ensure_ascii=False).encode())
         paths.append(path)
         counts.append(len(part))
-    vocabulary.to_json(out / "vocabulary.json")
+    vocabulary.to_json(out / VOCABULARY)
     index = {"shards": [{"url": path.name, "samples": count} for path, count in zip(paths, counts)]}
     with write_atomically(out / INDEX) as temporary:
         temporary.write_text(json.dumps(index, indent=1) + "\n")
@@ -99,9 +89,14 @@ class ShardedImages:
     """All samples of a folder of shards: implements :class:`~...data.batch.CaptionedImages`.
 
     Args:
-        root: a folder with ``shards.json``; ``root/<split>`` where there is one. Its URLs are paths beside it,
-            ``http(s):`` or ``file:`` addresses, or ``pipe:`` commands.
+        root: a folder or an address (``https:``, ``file:``) with ``shards.json``, or a folder of tar files;
+            ``root/<split>`` where there is one. The index lists paths beside it, addresses, or ``pipe:`` commands,
+            which run only where the environment has ``MEMGAN_PIPES=1``.
         cache_folder: where remote shards are copied to; None: ``MEMGAN_CACHE`` or ``~/.cache/memgan``, ``shards``.
+
+    Raises:
+        FileNotFoundError: no index and no tar, or a shard that the index lists is missing.
+        DataError: a shard is damaged, cannot be fetched, or holds not as many samples as the index says.
     """
 
     def __init__(
@@ -113,23 +108,21 @@ class ShardedImages:
         max_words: int = 18,
         cache_folder: Path | None = None,
     ) -> None:
-        root = Path(root)
-        self.folder = root / split if (root / split).is_dir() else root
+        self.folder = folder_of(root, split)
         self.size, self.max_words = size, max_words
         cache = (
             cache_folder
             or Path(os.environ.get("MEMGAN_CACHE") or Path.home() / ".cache" / "memgan") / "shards"
         )
         self.shards: list[Path] = []
-        self._places: list[_Place] = []
-        for entry in read_index(self.folder):
-            path = fetch(entry["url"], self.folder, cache)
-            places = _index(path, len(self.shards))
-            if len(places) != entry["samples"]:
-                raise DataError(f"{path} holds {len(places)} samples, but {INDEX} says {entry['samples']}")
+        self._places: list[Place] = []
+        for number, shard in enumerate(read_index(self.folder)):
+            path, places = places_of(shard, number, cache)
             self.shards.append(path)
             self._places += places
-        self.vocabulary = Vocabulary.from_json(self.folder / "vocabulary.json")
+        self.vocabulary = read_vocabulary(self.folder) or Vocabulary.from_captions(
+            text for place in self._places for text in place.captions
+        )
         self._captions = [known_captions(place.captions, self.vocabulary) for place in self._places]
 
     def __len__(self) -> int:
@@ -156,76 +149,8 @@ class ShardedImages:
         with open(path, "rb") as file:
             file.seek(place.offset)
             content = file.read(place.size)
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                pixels = prepare(image.convert("RGB"), self.size, rng if train else None)
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise DataError(
-                f"{path}: the image of {place.key!r} is truncated or damaged ({error})"
-            ) from error
+        image = decode(io.BytesIO(content), f"the image of {place.key!r} in {path}")
+        pixels = prepare(image, self.size, rng if train else None)
         ids = shorten(self.vocabulary.encode(text), self.max_words, rng)
-        return Item(image=pixels, caption=ids, text=text, class_id=place.class_id, key=place.key)
-
-
-def read_index(folder: Path) -> list[dict]:
-    """The entries of ``shards.json``."""
-    path = folder / INDEX
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no {path}: `data shard` writes one beside its shards")
-    try:
-        entries = json.loads(path.read_text())["shards"]
-        return [{"url": str(entry["url"]), "samples": int(entry["samples"])} for entry in entries]
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} must hold {{'shards': [{{'url', 'samples'}}, ...]}} ({error!r})") from error
-
-
-def fetch(url: str, folder: Path, cache: Path) -> Path:
-    """The shard as a file: itself where it is local, else a copy in ``cache``."""
-    remote = url.startswith(("http://", "https://", "file://", "pipe:"))
-    if not remote:
-        path = folder / url
-        if not path.is_file():
-            raise FileNotFoundError(f"shard {path} is missing, though {folder / INDEX} lists it")
-        return path
-    copy = cache / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.tar"
-    if copy.is_file():
-        return copy
-    try:
-        with write_atomically(copy) as temporary, open(temporary, "wb") as file:
-            if url.startswith("pipe:"):
-                command = shlex.split(url.removeprefix("pipe:"))
-                subprocess.run(command, stdout=file, check=True)
-            else:
-                with urllib.request.urlopen(url) as answer:
-                    shutil.copyfileobj(answer, file)
-    except (urllib.error.URLError, subprocess.CalledProcessError, FileNotFoundError) as error:
-        raise DataError(f"shard {url} cannot be read: {error}") from error
-    return copy
-
-
-def _index(path: Path, shard: int) -> list[_Place]:
-    """Where each sample's image lies in the tar, in the order of the tar."""
-    images: dict[str, tarfile.TarInfo] = {}
-    told: dict[str, dict] = {}
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                key, suffix = os.path.splitext(member.name)
-                if suffix == ".json":
-                    file = tar.extractfile(member)
-                    assert file is not None
-                    told[key] = json.load(file)
-                elif suffix.lower() in SUFFIXES:
-                    images[key] = member
-    except (tarfile.TarError, json.JSONDecodeError, EOFError) as error:
-        raise DataError(f"shard {path} is truncated or damaged ({error})") from error
-    alone = sorted(set(images) ^ set(told))
-    if alone:
-        raise DataError(f"shard {path}: {alone[0]!r} has {'no json' if alone[0] in images else 'no image'}")
-    places = []
-    for key, member in images.items():
-        captions, class_id = told[key].get("captions"), told[key].get("class_id", 0)
-        if not isinstance(captions, list) or not captions:
-            raise DataError(f"shard {path}: {key}.json must hold a list of captions, got {captions!r}")
-        places.append(_Place(shard, member.offset_data, member.size, key, tuple(captions), int(class_id)))
-    return places
+        class_id = index if place.class_id is None else place.class_id  # without classes: each image its own
+        return Item(image=pixels, caption=ids, text=text, class_id=class_id, key=place.key)

@@ -72,12 +72,17 @@ class Vocabulary:
     @classmethod
     def from_json(cls, path: Path | str) -> Vocabulary:
         """Read what :meth:`to_json` wrote."""
+        return cls.from_words(Path(path).read_bytes(), path)
+
+    @classmethod
+    def from_words(cls, content: bytes, name: Path | str) -> Vocabulary:
+        """The vocabulary whose file holds ``content``; ``name`` is what errors call it."""
         try:
-            words = json.loads(Path(path).read_text(encoding="utf-8"))["words"]
+            words = json.loads(content)["words"]
         except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: expected {{'words': [...]}} as JSON, got {error!r}") from error
+            raise DataError(f"{name}: expected {{'words': [...]}} as JSON, got {error!r}") from error
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise DataError(f"{path}: 'words' must be a list of strings")
+            raise DataError(f"{name}: 'words' must be a list of strings")
         return cls(words)
 
     def __len__(self) -> int:
