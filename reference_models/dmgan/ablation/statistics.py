@@ -83,7 +83,7 @@ def exact_interval(differences: Sequence[float], *, level: float = 0.95) -> tupl
     (1.0, 3.0, 0.75)
     """
     values = _checked(differences)
-    chosen = (_signs(len(values)) > 0)[:, :].astype(float)
+    chosen = (_signs(len(values)) > 0).astype(float)
     counts = chosen.sum(1)
     means = np.sort((chosen @ values)[counts > 0] / counts[counts > 0])
     pieces = 2 ** len(values)
