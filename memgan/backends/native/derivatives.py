@@ -12,11 +12,12 @@ from torch import Tensor
 from memgan.backends.native import formulas
 
 Formula = Callable[..., tuple[Tensor, ...]]
-MASK = 3  # place of word_mask among the arguments of every op
+MASK = 3  # place of word_mask among the arguments of the ops that attend
 # The formula of each op's first derivative, and how many tensors the op takes.
 DERIVATIVES: dict[str, tuple[Formula, int]] = {
     "memory_read": (formulas.read_backward, 4),
     "memory_refine": (formulas.refine_backward, 6),
+    "memory_write": (formulas.write_backward, 8),
 }
 
 
@@ -31,7 +32,7 @@ class Derivatives:
     @classmethod
     def of(cls, op: str, call_backward: Callable[..., tuple[Tensor, ...]]) -> Derivatives:
         """Those of ``op``, whose backward is computed by ``call_backward``."""
-        return cls(call_backward, *DERIVATIVES[op])
+        return (_OfWrite if op == "memory_write" else cls)(call_backward, *DERIVATIVES[op])
 
     def save_forward(self, ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Keep the arguments: the softmax is computed again rather than stored."""
@@ -65,26 +66,46 @@ class Derivatives:
         """Gradients of the arguments of the backward op."""
         if all(grad is None for grad in grads):
             return (None,) * (self.count + 4)
-        return (*second_derivatives(self.formula, ctx.saved_tensors, ctx.scale, grads), None, None)
+        return (*second_derivatives(self.formula, ctx.saved_tensors, (ctx.scale,), grads), None, None)
+
+
+class _OfWrite(Derivatives):
+    """Those of memory_write, whose arguments all are tensors."""
+
+    def save_forward(self, ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs)
+
+    def forward_backward(self, ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Any, ...]:
+        if grad is None:
+            return (None,) * self.count
+        return tuple(self.call_backward(grad, *ctx.saved_tensors))
+
+    save_backward = save_forward
+
+    def backward_backward(self, ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        if all(grad is None for grad in grads):
+            return (None,) * (self.count + 1)
+        return second_derivatives(self.formula, ctx.saved_tensors, (), grads)
 
 
 def second_derivatives(
     backward: Callable[..., tuple[Tensor, ...]],
     tensors: Sequence[Tensor | None],
-    scale: float,
+    options: tuple[Any, ...],
     grads: Sequence[Tensor | None],
 ) -> tuple[Tensor | None, ...]:
-    """Derivatives of a backward formula: ``grads`` of its results → gradients of its ``tensors``.
+    """Derivatives of ``backward(*tensors, *options)``: ``grads`` of its results → gradients of its ``tensors``.
 
     Each tensor gets an alias, so that only its direct use counts. Where a graph of this is wanted in turn the
     aliases keep their history, and third derivatives are exact too.
     """
     if torch._C._are_functorch_transforms_active():
-        return _transformable_second_derivatives(backward, tensors, scale, grads)
+        return _transformable_second_derivatives(backward, tensors, options, grads)
     higher = torch.is_grad_enabled()
     with torch.enable_grad():
         aliases = [_alias(tensor, higher) for tensor in tensors]
-        results = backward(*aliases, scale)
+        results = backward(*aliases, *options)
         pairs = [(result, grad) for result, grad in zip(results, grads) if grad is not None]
         wanted = [alias for alias in aliases if alias is not None and alias.requires_grad]
         given = torch.autograd.grad(
@@ -107,7 +128,10 @@ def _alias(tensor: Tensor | None, higher: bool) -> Tensor | None:
 
 
 def _transformable_second_derivatives(
-    backward: Formula, tensors: Sequence[Tensor | None], scale: float, grads: Sequence[Tensor | None]
+    backward: Formula,
+    tensors: Sequence[Tensor | None],
+    options: tuple[Any, ...],
+    grads: Sequence[Tensor | None],
 ) -> tuple[Tensor | None, ...]:
     """:func:`second_derivatives` by a transform, which other transforms can go on from."""
     places = [index for index, x in enumerate(tensors) if x is not None and x.is_floating_point()]
@@ -116,7 +140,7 @@ def _transformable_second_derivatives(
         arguments = list(tensors)
         for index, value in zip(places, given):
             arguments[index] = value
-        return backward(*arguments, scale)
+        return backward(*arguments, *options)
 
     results, pull = cast(Any, torch.func.vjp(of_places, *(tensors[index] for index in places)))
     cotangents = tuple(torch.zeros_like(x) if grad is None else grad for x, grad in zip(results, grads))

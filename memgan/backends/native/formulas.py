@@ -1,12 +1,14 @@
 """First derivatives in plain PyTorch: what the backward kernels compute, and what second derivatives come from.
 
-Axis letters: B images, C channels, D channels of the values, L words, N = H * W pixels.
+Axis letters: B images, C channels, D channels of the values, E word features, M memory channels, L words,
+N = H * W pixels.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from memgan.backends.reference.memory_read import attend
 
@@ -87,3 +89,37 @@ def refine_backward(
     of_by_read = torch.einsum("blc,bl->c", v, read_sum)
     of_weight = torch.cat([of_by_image, of_by_read])[None]
     return of_features.view_as(image_features), of_keys, of_values, of_weight, of_logit.sum().reshape(1)
+
+
+def write_backward(
+    grad_memory: Tensor,  # (B, L, M)
+    words: Tensor,  # (B, L, E)
+    image_summary: Tensor,  # (B, C)
+    word_weight: Tensor,  # (M, E)
+    word_bias: Tensor,  # (M,)
+    image_weight: Tensor,  # (M, C)
+    image_bias: Tensor,  # (M,)
+    gate_word: Tensor,  # (1, E)
+    gate_image: Tensor,  # (1, C)
+) -> tuple[Tensor, ...]:
+    """Gradients of the eight arguments behind ``grad_memory``, in order."""
+    from_words = linear(words, word_weight, word_bias)
+    from_image = linear(image_summary, image_weight, image_bias)
+    logit = linear(words, gate_word) + linear(image_summary, gate_image)[:, None]
+    gate = torch.sigmoid(logit)  # (B, L, 1)
+    difference = torch.relu(from_words) - torch.relu(from_image)[:, None]
+    of_logit = (grad_memory * difference).sum(2, keepdim=True) * gate * (1 - gate)
+    of_words = torch.where(from_words <= 0, 0.0, grad_memory * gate)  # (B, L, M)
+    of_image = torch.where(from_image <= 0, 0.0, (grad_memory * (1 - gate)).sum(1))  # (B, M)
+    rows, of_rows = words.flatten(0, 1), of_words.flatten(0, 1)
+    of_image_logit = of_logit.sum(1)  # (B, 1)
+    return (
+        of_words @ word_weight + of_logit * gate_word[0],
+        of_image @ image_weight + of_image_logit * gate_image[0],
+        of_rows.T @ rows,
+        of_rows.sum(0),
+        of_image.T @ image_summary,
+        of_image.sum(0),
+        of_logit.flatten(0, 1).T @ rows,
+        of_image_logit.T @ image_summary,
+    )

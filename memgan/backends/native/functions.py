@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 
 from memgan.backends import reference
 from memgan.backends.native import registration
-from memgan.backends.native.derivatives import Derivatives
+from memgan.backends.native.derivatives import DERIVATIVES, Derivatives
 
 _OPS = registration.LIBRARY and torch.ops.memgan
 
@@ -94,11 +94,10 @@ def _functions(op: str) -> tuple[type[torch.autograd.Function], type[torch.autog
     return Forward, TransformableForward
 
 
-_FUNCTIONS = {op: _functions(op) for op in ("memory_read", "memory_refine")}
+_FUNCTIONS = {op: _functions(op) for op in DERIVATIVES}
 
 
-def _call(op: str, *args: Any) -> tuple[Tensor, Tensor]:
-    result: tuple[Tensor, Tensor]
+def _call(op: str, *args: Any) -> Any:
     if torch.compiler.is_compiling():
         result = getattr(_OPS, f"{op}_forward")(*args)
         return result
@@ -162,3 +161,11 @@ def memory_refine(
         "memory_refine", *tensors, float(scale), return_attention, _tf32(image_features)
     )
     return refined, attention if return_attention else None
+
+
+def memory_write(*tensors: Tensor) -> Tensor:
+    """As :func:`memgan.backends.reference.memory_write`, with one gate a word."""
+    if _forward_mode():
+        return reference.memory_write(*tensors)
+    result: Tensor = _call("memory_write", *tensors)
+    return result

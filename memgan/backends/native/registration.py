@@ -17,6 +17,10 @@ from memgan.backends.native.derivatives import DERIVATIVES, Derivatives
 
 _READ = "Tensor image_features, Tensor keys, Tensor values, Tensor? word_mask"
 _REFINE = f"{_READ}, Tensor gate_weight, Tensor gate_bias"
+_WRITE = (
+    "Tensor words, Tensor image_summary, Tensor word_weight, Tensor word_bias, Tensor image_weight,"
+    " Tensor image_bias, Tensor gate_word, Tensor gate_image"
+)
 _OPTIONS = "float scale, bool return_attention, bool allow_tf32"
 SCHEMAS = (
     f"memory_read_forward({_READ}, {_OPTIONS}) -> (Tensor, Tensor)",
@@ -25,6 +29,8 @@ SCHEMAS = (
     f"memory_refine_forward({_REFINE}, {_OPTIONS}) -> (Tensor, Tensor)",
     f"memory_refine_backward(Tensor grad_features, Tensor? grad_attention, {_REFINE}, float scale, bool allow_tf32)"
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    f"memory_write_forward({_WRITE}) -> Tensor",
+    f"memory_write_backward(Tensor grad_memory, {_WRITE}) -> ({', '.join(['Tensor'] * 8)})",
 )
 LIBRARY = torch.library.Library("memgan", "DEF")  # kept alive: its death would take the ops with it
 
@@ -98,6 +104,22 @@ def _refine_backward(grad: Tensor, grad_attention: Tensor | None, *inputs: Any) 
     return (_laid_out(of_features, inputs[0]), *(x.contiguous() for x in rest))
 
 
+def _write_forward(*inputs: Tensor) -> Tensor:
+    return reference.memory_write(*inputs).contiguous()
+
+
+def _write_backward(*inputs: Tensor) -> tuple[Tensor, ...]:
+    return tuple(x.contiguous() for x in formulas.write_backward(*inputs))
+
+
+def _fake_write_forward(words: Tensor, image_summary: Tensor, word_weight: Tensor, *rest: Tensor) -> Tensor:
+    return words.new_empty((*words.shape[:2], word_weight.shape[0]))
+
+
+def _fake_write_backward(grad_memory: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    return tuple(x.new_empty(x.shape) for x in inputs)
+
+
 def _fake_forward(
     features: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, *rest: Any
 ) -> tuple[Tensor, Tensor]:
@@ -114,15 +136,17 @@ def _fake_backward(
     return tuple(out)
 
 
-def _one_by_one(name: str) -> Callable[..., tuple[Any, tuple[int, ...]]]:
+def _one_by_one(name: str) -> Callable[..., tuple[Any, Any]]:
     """The op over a batch of calls: gates may differ from call to call, and each call has gradients of its own."""
 
-    def calls(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, tuple[int, ...]]:
+    def calls(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
         op = getattr(torch.ops.memgan, name)
         results = [
             op(*(arg if dim is None else arg.select(dim, index) for arg, dim in zip(args, in_dims)))
             for index in range(info.batch_size)
         ]
+        if isinstance(results[0], Tensor):
+            return torch.stack(results), 0
         stacked = tuple(torch.stack(parts) for parts in zip(*results))
         return stacked, (0,) * len(stacked)
 
@@ -133,11 +157,13 @@ def register() -> None:
     """Define the ops. Called once, when this module is imported."""
     for schema in SCHEMAS:
         LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
-    defaults = {
+    defaults: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
         "memory_read_forward": (_read_forward, _fake_forward),
         "memory_read_backward": (_read_backward, _fake_backward),
         "memory_refine_forward": (_refine_forward, _fake_forward),
         "memory_refine_backward": (_refine_backward, _fake_backward),
+        "memory_write_forward": (_write_forward, _fake_write_forward),
+        "memory_write_backward": (_write_backward, _fake_write_backward),
     }
     for name, (default, fake) in defaults.items():
         LIBRARY.impl(name, default, "CompositeExplicitAutograd")

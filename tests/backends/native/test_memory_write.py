@@ -120,13 +120,13 @@ def test_a_compiled_and_an_exported_layer_call_the_kernel() -> None:
         return graph.forward
 
     compiled = torch.compile(memgan.memory_write, fullgraph=True, dynamic=True, backend=backend)
-    for words in (2, 3, 5, 8):
-        inputs = write_inputs((2, words, 4, 3, 5))
+    for words in (3, 4, 5, 8):
+        inputs = write_inputs((2, words, 7, 11, 13))
         torch.testing.assert_close(compiled(*inputs), memgan.memory_write(*inputs))
     assert len(calls) == 1, "compiled again for another size"
     assert any("memory_write_forward" in target for target in calls[0])
 
-    writer = memgan.MemoryWriter(4, 3).double()
+    writer = memgan.MemoryWriter(3, 4).double()
     arguments = torch.randn(2, 3, 4, dtype=torch.float64), torch.randn(2, 3, dtype=torch.float64)
     exported = torch.export.export(writer, arguments)
     assert "memory_write_forward" in str(exported.graph)

@@ -6,13 +6,10 @@
 
 #include <cstdint>
 
+#include "dtype.h"
+#include "write.h"
+
 namespace memgan::cpu {
-
-enum class Dtype { float32, float64, bfloat16 };
-
-// Pixels that one step of a kernel works on. Four AVX-512 registers of float: with six rows of accumulators that
-// makes 24 registers, four for pixels and four to spare.
-constexpr int kPixels = 64;
 
 // A (B, X, N) view: X are channels or words, and the N pixels have one stride (checked by the caller).
 struct Pixels {
@@ -77,6 +74,11 @@ struct Kernels {
   void (*finish_backward)(const BackwardArgs&, int64_t b);
   // Adds gate_partial over images in order → gate_weight's gradient (2C,) and gate_bias's (1,).
   void (*finish_gate)(const BackwardArgs&, void* grad_weight, void* grad_bias);
+  void (*write_forward)(const WriteForwardArgs&, int64_t (*next)(void*), void* state);
+  // memory_write's backward: two passes over items, and between them one call.
+  void (*write_slopes)(const WriteBackwardArgs&, int64_t (*next)(void*), void* state);
+  void (*finish_write_slopes)(const WriteBackwardArgs&);
+  void (*write_backward)(const WriteBackwardArgs&, int64_t (*next)(void*), void* state);
 };
 
 const Kernels& kernels_avx512();

@@ -20,12 +20,21 @@
 #define MEMGAN_ISA avx2
 #define MEMGAN_VECTOR_BYTES 32
 #include "attend_finish.h"
+#include "write_backward.h"
 
 namespace memgan::cpu {
 
 const Kernels& kernels_avx2() {
   static const Kernels kernels{
-      "avx2", avx2::forward, avx2::backward, avx2::finish_backward, avx2::finish_gate};
+      "avx2",
+      avx2::forward,
+      avx2::backward,
+      avx2::finish_backward,
+      avx2::finish_gate,
+      avx2::write_forward,
+      avx2::write_slopes,
+      avx2::finish_write_slopes,
+      avx2::write_backward};
   return kernels;
 }
 

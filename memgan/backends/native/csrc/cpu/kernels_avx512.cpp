@@ -20,12 +20,21 @@
 #define MEMGAN_ISA avx512
 #define MEMGAN_VECTOR_BYTES 64
 #include "attend_finish.h"
+#include "write_backward.h"
 
 namespace memgan::cpu {
 
 const Kernels& kernels_avx512() {
   static const Kernels kernels{
-      "avx512", avx512::forward, avx512::backward, avx512::finish_backward, avx512::finish_gate};
+      "avx512",
+      avx512::forward,
+      avx512::backward,
+      avx512::finish_backward,
+      avx512::finish_gate,
+      avx512::write_forward,
+      avx512::write_slopes,
+      avx512::finish_write_slopes,
+      avx512::write_backward};
   return kernels;
 }
 

@@ -2,12 +2,21 @@
 #define MEMGAN_ISA generic
 #define MEMGAN_VECTOR_BYTES 16
 #include "attend_finish.h"
+#include "write_backward.h"
 
 namespace memgan::cpu {
 
 const Kernels& kernels_generic() {
   static const Kernels kernels{
-      "generic", generic::forward, generic::backward, generic::finish_backward, generic::finish_gate};
+      "generic",
+      generic::forward,
+      generic::backward,
+      generic::finish_backward,
+      generic::finish_gate,
+      generic::write_forward,
+      generic::write_slopes,
+      generic::finish_write_slopes,
+      generic::write_backward};
   return kernels;
 }
 
