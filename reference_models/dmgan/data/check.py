@@ -13,6 +13,7 @@ from reference_models.dmgan.data.folder import ImageFolder
 from reference_models.dmgan.data.open import open_folder, told_layout
 from reference_models.dmgan.data.released_layout import ReleasedLayout, caption_lines
 from reference_models.dmgan.data.shards import ShardedImages
+from reference_models.dmgan.data.vocabulary import tokenize
 from reference_models.dmgan.errors import DataError, DmganError
 
 SPLITS = ("train", "validation", "test")
@@ -104,13 +105,11 @@ def _other_texts(images: ReleasedLayout) -> Iterator[str]:
         except DataError as error:
             yield str(error)
             continue
-        written = [(place, images.vocabulary.encode(text)) for place, text in lines]
-        for (place, said), stored in zip([pair for pair in written if pair[1]], images.captions[index]):
-            if said != stored:
-                yield (
-                    f"{path}, line {place}: {images.vocabulary.decode(said)!r} there, "
-                    f"{images.vocabulary.decode(stored)!r} in captions.pickle"
-                )
+        written = [(place, text) for place, text in lines if tokenize(text)]
+        for (place, text), ids in zip(written, images.captions[index]):
+            stored = images.vocabulary.decode(ids)
+            if tokenize(text) != stored.split():
+                yield f"{path}, line {place}: {text!r} there, {stored!r} in captions.pickle"
                 break  # one line tells enough of a file
 
 
