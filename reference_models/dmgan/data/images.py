@@ -28,10 +28,13 @@ def open_image(path: Path) -> Image.Image:
 
 
 def decode(file: Path | BinaryIO, name: str) -> Image.Image:
-    """The picture in ``file`` as RGB; ``name`` is what errors call it."""
+    """The picture in ``file`` as RGB, transparent ones on white; ``name`` is what errors call it."""
     try:
         with Image.open(file) as image:
-            return image.convert("RGB")  # reads all of it: a truncated file is noticed here
+            if not image.has_transparency_data:
+                return image.convert("RGB")  # reads all of it: a truncated file is noticed here
+            white = Image.new("RGBA", image.size, "white")  # what lies under transparent pixels is arbitrary
+            return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     except UnidentifiedImageError as error:
         raise DataError(f"{name} is not an image that can be read") from error
     except Image.DecompressionBombError as error:
@@ -65,8 +68,10 @@ def prepare(image: Image.Image, size: int, rng: np.random.Generator | None) -> n
     Without ``rng`` the middle is taken, without a margin.
     """
     short = round(size * MARGIN) if rng is not None else size
-    scale = short / min(image.size)
-    width, height = (max(short, round(side * scale)) for side in image.size)
+    smallest = min(image.size)
+    width, height = (
+        short * side // smallest for side in image.size
+    )  # the longer side is cut, as the release cuts
     resized = image.resize((width, height), Image.Resampling.BILINEAR)
     if rng is None:
         left, top = (width - size) // 2, (height - size) // 2

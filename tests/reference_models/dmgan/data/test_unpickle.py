@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import pickle
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reference_models.dmgan.data.unpickle import read_pickle
 from reference_models.dmgan.errors import DataError
@@ -91,6 +95,22 @@ def test_an_array_of_objects_cannot_smuggle_a_pickle(tmp_path: Path) -> None:
     value = np.array([Calls(os.system, "true")], dtype=object)
     with pytest.raises(DataError, match="refused"):
         read_pickle(stored(value, tmp_path / "objects.pickle"))
+
+
+def test_a_damaged_pickle_that_names_something_is_refused_for_the_name(tmp_path: Path) -> None:
+    evil = pickle.dumps([Calls(os.system, "true"), list(range(100))], 2)
+    with pytest.raises(DataError, match=r"refused: at byte \d+ it names posix\.system"):
+        read_pickle(stored(evil[:-40], tmp_path / "evil.pickle"))
+
+
+@given(st.data())
+def test_whatever_the_bytes_they_are_data_or_refused(data: st.DataObject) -> None:
+    value = [{"a": [1, 2.5, "café"]}, np.arange(3), ("x", None)]
+    whole = bytearray(data.draw(st.sampled_from([dumps([["a", 300], {1: "b"}]), pickle.dumps(value, 2)])))
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(DataError):
+        read_pickle(stored(bytes(whole), Path(folder) / "changed.pickle"))
 
 
 @pytest.mark.parametrize("keep", [0, 1, 10, 40, -1])
