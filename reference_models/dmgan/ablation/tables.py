@@ -1,0 +1,172 @@
+"""Results as Markdown, put between two marks of a page: the page's words stay, its numbers come from the lines."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from reference_models.dmgan.ablation.arms import MEANINGS
+from reference_models.dmgan.ablation.summary import BESIDE, ArmRow, Comparison, comparisons, rows
+from reference_models.dmgan.ablation.training import FIRST
+from reference_models.dmgan.errors import DataError
+from reference_models.dmgan.files import write_atomically
+
+ALPHA = 0.05
+PERCENT = ("precision.value", "recall.value", "r_precision.value")
+
+
+def results_block(lines: list[dict[str, Any]]) -> str:
+    """Both tables, a sentence a claim, and what made the lines."""
+    found, claims = rows(lines), comparisons(lines)
+    parts = [arm_table(found)]
+    if claims:
+        parts += [claim_table(claims), "\n".join(f"- {verdict(claim)}" for claim in claims)]
+    else:
+        parts.append("No claim can be tested before two seeds have both of its arms.")
+    return "\n\n".join([*parts, provenance(lines)])
+
+
+def arm_table(found: list[ArmRow]) -> str:
+    """One row an arm: size, endpoint, what stands beside it; mean ± standard deviation over seeds."""
+    head = [
+        "arm",
+        "what it is",
+        "seeds",
+        "parameters",
+        "MFLOP an image",
+        "attribute progress",
+        *BESIDE.values(),
+    ]
+    body = []
+    for row in found:
+        beside = [_spread(row.beside[name], 100 if name in PERCENT else 1) for name in BESIDE]
+        body.append(
+            [
+                row.run,
+                "its images, enlarged" if row.run == FIRST else MEANINGS[row.run],
+                str(len(row.seeds)),
+                "" if row.parameters is None else f"{row.parameters:,}",
+                "" if row.flops is None else f"{row.flops / 1e6:,.1f}",
+                _spread(row.endpoint, 100),
+                *beside,
+            ]
+        )
+    return markdown(head, body)
+
+
+def claim_table(claims: list[Comparison]) -> str:
+    """One row a comparison: difference of the endpoint in points, intervals, p-values."""
+    head = [
+        "family",
+        "claim",
+        "pairs",
+        "difference",
+        "95 % bootstrap",
+        "exact interval (coverage)",
+        "p, one-sided",
+        "Holm",
+        "p, two-sided",
+    ]
+    body = []
+    for one in claims:
+        low, high, coverage = one.exact
+        body.append(
+            [
+                one.family,
+                f"{one.better} > {one.worse}",
+                str(len(one.differences)),
+                f"{100 * one.mean:+.1f}",
+                f"{100 * one.bootstrap[0]:+.1f} to {100 * one.bootstrap[1]:+.1f}",
+                f"{100 * low:+.1f} to {100 * high:+.1f} ({coverage:.1%})",
+                f"{one.p:.3f}",
+                f"{one.adjusted:.3f}",
+                f"{one.p_two_sided:.3f}",
+            ]
+        )
+    return markdown(head, body)
+
+
+def verdict(one: Comparison) -> str:
+    """What a comparison shows, and what it does not."""
+    what = f"**{one.better} against {one.worse}**: {100 * one.mean:+.1f} points of attribute progress"
+    numbers = f"adjusted p {one.adjusted:.3f}"
+    if one.adjusted <= ALPHA:
+        return f"{what}; shown to be better ({numbers})."
+    if one.least_adjusted > ALPHA:
+        return (
+            f"{what}; not shown ({numbers}), and {len(one.differences)} pairs could not show it: "
+            f"their smallest adjusted p is {one.least_adjusted:.3f}."
+        )
+    return f"{what}; not shown to be better ({numbers})."
+
+
+def swap_table(result: dict[str, Any]) -> str:
+    """The swaps of one model beside their control and beside real birds."""
+    scores = result["scores"]
+    names = {
+        "new_colour": "the named part has the new colour",
+        "named_kept": "the named part stays as it was",
+        "others_kept": "other mentioned attributes stay as they were",
+        "others_right": "other mentioned attributes are as asked, after",
+        "others_right_before": "the same, before",
+    }
+    body = []
+    for name, meaning in names.items():
+        cells = [scores[block].get(name) for block in ("swap", "control", "real")]
+        body.append([meaning, *("" if cell is None else _share(cell) for cell in cells)])
+    body.append(
+        ["pixels move, 8-bit levels", *(f"{scores[b]['moved']:.1f}" for b in ("swap", "control")), ""]
+    )
+    protocol = result["protocol"]
+    said = " ".join(
+        f"`{name}` is {goal['value']:.1%}, asked {goal['asked']:.0%}: "
+        f"{'reached' if goal['reached'] else 'not reached'}."
+        for name, goal in result["goals"].items()
+    )
+    table = markdown(["", "one colour swapped", "control: one synonym", "real birds, swapped"], body)
+    made = f"{protocol['count']} captions of {protocol['species']} held-out species, seed {protocol['seed']}"
+    return f"{table}\n\n{said}\n\n{made}; intervals resample species. {result.get('model', '')}".rstrip()
+
+
+def provenance(lines: list[dict[str, Any]]) -> str:
+    """Which code and machine made the lines."""
+    commits = sorted({f"`{line['commit'][:10]}`" for line in lines})
+    devices = sorted({line["device"] for line in lines})
+    seeds = sorted({line["seed"] for line in lines})
+    return (
+        f"Seeds {', '.join(map(str, seeds))}; protocol `{lines[0]['plan']}`; commits {', '.join(commits)}; "
+        f"on {', '.join(devices)}; {lines[0]['evaluation'].get('count', 0):,} images scored a run."
+    )
+
+
+def fill(page: Path, name: str, text: str) -> None:
+    """Put ``text`` between the page's marks ``<!-- name -->`` and ``<!-- end name -->``.
+
+    Raises:
+        DataError: the page lacks a mark.
+    """
+    old = page.read_text(encoding="utf-8")
+    start, end = f"<!-- {name} -->", f"<!-- end {name} -->"
+    if old.count(start) != 1 or old.count(end) != 1:
+        raise DataError(f"{page} must hold the marks {start} and {end} once each")
+    before, _, rest = old.partition(start)
+    after = rest.partition(end)[2]
+    with write_atomically(page) as temporary:
+        temporary.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+
+
+def markdown(head: list[str], body: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _spread(value: tuple[float, float], scale: float) -> str:
+    mean, deviation = scale * value[0], scale * value[1]
+    return f"{mean:.1f}" if math.isnan(deviation) else f"{mean:.1f} ± {deviation:.1f}"
+
+
+def _share(cell: dict[str, Any]) -> str:
+    low, high = cell["interval"]
+    return f"{100 * cell['value']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
