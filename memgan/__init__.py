@@ -22,7 +22,15 @@ from memgan.layers import (
     UpsampleBlock,
     WordAttention,
 )
-from memgan.ops import memory_read, memory_refine, memory_respond, memory_write, sentence_loss, words_loss
+from memgan.ops import (
+    memory_read,
+    memory_refine,
+    memory_respond,
+    memory_write,
+    sentence_loss,
+    upsample_conv,
+    words_loss,
+)
 
 __version__ = "0.1.0"
 
@@ -50,6 +58,7 @@ __all__ = [
     "memory_respond",
     "memory_write",
     "sentence_loss",
+    "upsample_conv",
     "use_backend",
     "words_loss",
 ]

@@ -64,6 +64,11 @@ def unsupported_reason(op: str, *args: Any, **kwargs: Any) -> str | None:
     return cast("str | None", native.unsupported_reason(op, *args, **kwargs))
 
 
+def prefers_definition() -> bool:
+    """Whether the process asked for the definition, for ops that choose between forms of their own."""
+    return _State.backend == "reference"
+
+
 def call(op: str, *args: Any, **kwargs: Any) -> Any:
     """Run ``op`` on the backend that the process chose."""
     if _State.backend == "reference":

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from memgan.errors import ShapeError
+from memgan.ops import upsample_conv
+from memgan.ops._checks import check_shape
 
 
 class GLU(nn.Module):
@@ -41,14 +43,26 @@ class ResidualBlock(nn.Module):
         self.norm2 = nn.BatchNorm2d(channels)
         self.glu = GLU()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``x`` (B, C, H, W) → (B, C, H, W)."""
-        y: Tensor = self.glu(self.norm1(self.conv1(x)))
-        return self.norm2(self.conv2(y)) + x
+    def forward(self, x: Tensor, *, twice: bool = False) -> Tensor:
+        """``x`` (B, C, H, W) → (B, C, H, W).
+
+        With ``twice`` the input is ``x`` (B, C/2, H, W) beside itself, [x, x]: the halves of the first weight are
+        added instead, which halves that convolution.
+        """
+        if not twice:
+            y: Tensor = self.glu(self.norm1(self.conv1(x)))
+            return self.norm2(self.conv2(y)) + x
+        check_shape(
+            "ResidualBlock", "x", x, (None, self.conv1.in_channels // 2, None, None), "(B, C/2, H, W)"
+        )
+        first, second = self.conv1.weight.chunk(2, dim=1)
+        y = self.glu(self.norm1(F.conv2d(x, first + second, self.conv1.bias, padding=1)))
+        y = self.norm2(self.conv2(y))
+        return (y.unflatten(1, (2, -1)) + x[:, None]).flatten(1, 2)
 
 
 class UpsampleBlock(nn.Module):
-    """Nearest 2x up-sampling, conv3x3 in → 2 out, BatchNorm, GLU.
+    """Nearest 2x up-sampling, conv3x3 in → 2 out (both as :func:`memgan.upsample_conv`), BatchNorm, GLU.
 
     >>> UpsampleBlock(6, 3)(torch.zeros(2, 6, 5, 7)).shape
     torch.Size([2, 3, 10, 14])
@@ -62,5 +76,5 @@ class UpsampleBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x`` (B, in, H, W) → (B, out, 2H, 2W)."""
-        y: Tensor = self.glu(self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))))
+        y: Tensor = self.glu(self.norm(upsample_conv(x, self.conv.weight, self.conv.bias)))
         return y

@@ -79,6 +79,11 @@ class RefinementStage(nn.Module):
     ) -> ReadAndAttention:
         """``image_features`` (B, C, H, W), ``words`` (B, L, E) → features (B, C, 2H, 2W), attention or None."""
         result, attention = self.memory(image_features, words, word_mask, return_attention=return_attention)
-        second = result if getattr(self.memory, "gated", True) else image_features
-        features = self.upsample(self.residual(torch.cat([result, second], dim=1)))
-        return features, attention
+        if getattr(self.memory, "gated", True) and len(self.residual):
+            features = self.residual[0](result, twice=True)
+            for block in list(self.residual)[1:]:
+                features = block(features)
+        else:
+            second = result if getattr(self.memory, "gated", True) else image_features
+            features = self.residual(torch.cat([result, second], dim=1))
+        return self.upsample(features), attention
