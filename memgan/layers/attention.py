@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from memgan.ops import memory_read
+from memgan.ops._checks import check_shape, checked_mask
 from memgan.types import ReadAndAttention
 
 
@@ -33,8 +34,16 @@ class WordAttention(nn.Module):
         *,
         return_attention: bool = False,
     ) -> ReadAndAttention:
-        """``image_features`` (B, C, H, W), ``words`` (B, L, E) → what was read (B, C, H, W), attention or None."""
-        if word_mask is not None and not word_mask.is_floating_point():
-            words = words.masked_fill((word_mask == 0)[:, :, None], 0.0)
+        """``image_features`` (B, C, H, W), ``words`` (B, L, E) → what was read (B, C, H, W), attention or None.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: the message names the argument.
+        """
+        op, channels, width = "WordAttention", self.projection.out_features, self.projection.in_features
+        check_shape(op, "image_features", image_features, (None, channels, None, None), "(B, C, H, W)")
+        check_shape(op, "words", words, (image_features.shape[0], None, width), "(B, L, E)")
+        mask = checked_mask(op, word_mask, words.shape[0], words.shape[1], words.device)
+        if mask is not None:  # before the projection: a NaN in padding would reach its weight's gradient
+            words = words.masked_fill(~mask[:, :, None], 0.0)
         slots = self.projection(words)
-        return memory_read(image_features, slots, slots, word_mask, return_attention=return_attention)
+        return memory_read(image_features, slots, slots, mask, return_attention=return_attention)

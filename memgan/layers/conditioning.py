@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from memgan.layers.blocks import GLU
+from memgan.ops._checks import check_shape
 
 
 class ConditioningAugmentation(nn.Module):
@@ -25,8 +26,14 @@ class ConditioningAugmentation(nn.Module):
         """``sentence`` (B, E) → condition, mu and logvar, (B, c) each.
 
         ``noise`` (B, c) is the standard normal noise; None draws it. ``mu + noise * exp(logvar / 2)``.
+
+        Raises:
+            ShapeError: the message names the argument.
         """
+        op = "ConditioningAugmentation"
+        check_shape(op, "sentence", sentence, (None, self.linear.in_features), "(B, E)")
         mu, logvar = self.glu(self.linear(sentence)).chunk(2, dim=1)
         if noise is None:
             noise = torch.randn_like(mu)
+        check_shape(op, "noise", noise, tuple(mu.shape), "(B, c)")
         return mu + noise.to(mu.dtype) * torch.exp(0.5 * logvar), mu, logvar

@@ -42,8 +42,12 @@ class MemoryWriter(nn.Module):
 
     def forward(self, words: Tensor, image_summary: Tensor) -> Tensor:
         """``words`` (B, L, E), ``image_summary`` (B, C) → memory (B, L, M)."""
+        op = "MemoryWriter"
+        check_shape(op, "words", words, (None, None, self.word.in_features), "(B, L, E)")
         if not self.write_gate:
             return torch.relu(self.word(words))
+        summary = (words.shape[0], self.image.in_features)
+        check_shape(op, "image_summary", image_summary, summary, "(B, C)")
         return memory_write(
             words,
             image_summary,
@@ -77,6 +81,7 @@ class MemoryReader(nn.Module):
 
     def address(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """``memory`` (B, L, M) → keys and values, (B, L, C) each, both after a ReLU as in the release."""
+        check_shape("MemoryReader", "memory", memory, (None, None, self.key.in_features), "(B, L, M)")
         return torch.relu(self.key(memory)), torch.relu(self.value(memory))
 
     def forward(
@@ -234,8 +239,9 @@ class DynamicMemory(nn.Module):
         if mask is not None and self.mask_mode == "aligned":
             # Before anything is computed from them: a NaN in padding would reach the weights' gradients.
             words = words.masked_fill(~mask[:, :, None], 0.0)
-        pixels = image_features.shape[2] * image_features.shape[3]
-        summary = image_features.sum((2, 3)) / max(pixels, 1)
+        # A mean, not a sum divided: in float16 the sum of a large image overflows. Without pixels it is 0.
+        empty = 0 in image_features.shape[2:]
+        summary = image_features.sum((2, 3)) if empty else image_features.mean((2, 3))
         return words, mask, summary.detach() if self.detach_summary else summary
 
     def extra_repr(self) -> str:

@@ -55,6 +55,16 @@ def checked_mask(
     return word_mask if word_mask.dtype == torch.bool else word_mask != 0
 
 
+def autocast_to_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Under autocast, float32 for what is narrower: a loss goes through exponentials of sums, which need it."""
+    device = tensors[0].device.type
+    if device == "meta" or not torch.is_autocast_enabled(device):
+        return tensors
+    return tuple(
+        x.to(torch.promote_types(x.dtype, torch.float32)) if x.is_floating_point() else x for x in tensors
+    )
+
+
 def autocast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
     """Cast to the autocast dtype where autocast is on; float64 and None pass, as in torch's own ops."""
     device = next(tensor.device.type for tensor in tensors if tensor is not None)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memgan.errors import DtypeError
-from memgan.ops._checks import check_floating, check_shape
+from memgan.ops._checks import autocast_to_float32, check_floating, check_shape
 
 
 def sentence_loss(
@@ -27,6 +27,8 @@ def sentence_loss(
         ``(loss0, loss1)``, both ``()``: the cross entropy of finding the sentence of an image, and the image of a
         sentence.
 
+    Under autocast both losses are computed in float32 (float64 stays).
+
     Raises:
         ShapeError, DtypeError, DeviceError: the message names the argument.
 
@@ -37,6 +39,7 @@ def sentence_loss(
     op = "sentence_loss"
     check_shape(op, "image_code", image_code, (None, None), "(B, E)")
     check_shape(op, "sentence", sentence, tuple(image_code.shape), "(B, E)")
+    image_code, sentence = autocast_to_float32(image_code, sentence)
     check_floating(op, image_code=image_code, sentence=sentence)
     cosine = F.cosine_similarity(image_code[:, None], sentence[None], dim=2, eps=1e-8)
     return matching_losses(gamma3 * cosine, class_ids)

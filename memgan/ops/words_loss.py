@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from memgan.ops._checks import check_floating, check_shape, checked_mask
+from memgan.ops._checks import autocast_to_float32, check_floating, check_shape, checked_mask
 from memgan.ops.sentence_loss import matching_losses
 
 # Captions are taken in chunks so that no tensor of the similarity has more elements than this (256 MB in float32).
@@ -43,6 +43,8 @@ def words_loss(
         ``(loss0, loss1)``, both ``()``: the cross entropy of finding the caption of an image, and the image of a
         caption.
 
+    Under autocast both losses are computed in float32 (float64 stays).
+
     Raises:
         ShapeError, DtypeError, DeviceError: the message names the argument.
 
@@ -54,6 +56,7 @@ def words_loss(
     check_shape(op, "regions", regions, (None, None, None, None), "(B, E, h, w)")
     batch, width = regions.shape[:2]
     check_shape(op, "words", words, (batch, None, width), "(B, L, E)")
+    regions, words = autocast_to_float32(regions, words)
     check_floating(op, regions=regions, words=words)
     length = words.shape[1]
     mask = checked_mask(op, word_mask, batch, length, words.device)
@@ -61,28 +64,29 @@ def words_loss(
         mask = torch.ones(batch, length, dtype=torch.bool, device=words.device)
     flat = rearrange(regions, "b e h w -> b e (h w)")
     chunk = max(1, CHUNK_ELEMENTS // max(1, batch * length * max(flat.shape[2], width)))
-    similarity = torch.cat(
-        [
-            _similarity(flat, some_words, some_mask, gamma1, gamma2)
-            for some_words, some_mask in zip(words.split(chunk), mask.split(chunk))
-        ],
-        dim=1,
-    )
+    with torch.autocast(regions.device.type, enabled=False):
+        similarity = torch.cat(
+            [
+                _similarity(flat, some_words, some_mask, gamma1, gamma2)
+                for some_words, some_mask in zip(words.split(chunk), mask.split(chunk))
+            ],
+            dim=1,
+        )
     return matching_losses(gamma3 * similarity, class_ids)
 
 
 def _similarity(regions: Tensor, words: Tensor, mask: Tensor, gamma1: float, gamma2: float) -> Tensor:
     """R(image, caption), (B, J), of ``regions`` (B, E, R) and the ``words`` (J, L, E) of J captions."""
-    captions = words.shape[0]
+    captions, length = words.shape[:2]
     words = words.masked_fill(~mask[:, :, None], 0.0)
     lowest = torch.finfo(words.dtype).min
     scores = torch.matmul(rearrange(words, "j l e -> (j l) e"), regions)  # (B, J L, R)
-    scores = rearrange(scores, "b (j l) r -> b j l r", j=captions)
+    scores = scores.unflatten(1, (captions, length))
     over_words = torch.softmax(scores.masked_fill(~mask[:, :, None], lowest), dim=2)
     attention = torch.softmax(gamma1 * over_words, dim=3)
     context = torch.matmul(
         rearrange(attention, "b j l r -> b (j l) r"), regions.transpose(1, 2)
     )  # (B, J L, E)
-    context = rearrange(context, "b (j l) e -> b j l e", j=captions)
+    context = context.unflatten(1, (captions, length))
     cosine = F.cosine_similarity(context, words[None], dim=3, eps=1e-8)  # (B, J, L)
     return torch.logsumexp((gamma2 * cosine).masked_fill(~mask, lowest), dim=2)
