@@ -6,6 +6,7 @@ which backend it takes. It builds the kernels if they have not been built yet, a
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import platform
@@ -17,8 +18,7 @@ from typing import Any
 
 import torch
 
-from memgan.backends import dispatch, native
-from memgan.backends.native import build, loader
+from memgan.backends import dispatch
 
 VARIABLES = ("MEMGAN_BACKEND", "MEMGAN_CACHE", "MEMGAN_JIT", "MEMGAN_CPU_CAPABILITY", "CXX", "CUDA_HOME")
 
@@ -27,8 +27,7 @@ def report() -> dict[str, Any]:
     """Everything, as plain data."""
     import memgan
 
-    reason = native.unavailable_reason()
-    state = loader.STATE
+    kernels = _kernels()
     return {
         "memgan": memgan.__version__,
         "python": platform.python_version(),
@@ -40,21 +39,49 @@ def report() -> dict[str, Any]:
             "threads": torch.get_num_threads(),
         },
         "gpus": _gpus(),
-        "compiler": _version(build.compiler(), "--version"),
+        "compiler": _version(kernels.pop("compiler"), "--version"),
         "nvcc": _version(shutil.which("nvcc"), "--version", last=True),
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
-        "kernels": {
-            "loaded": reason is None,
-            "reason": reason,
-            "path": None if state.path is None else str(state.path),
-            "origin": state.origin,
-            "instruction set": state.capability,
-            "cache": str(build.cache_folder()),
-            "error": _error(state.error),
-        },
+        "kernels": kernels,
         "chosen backend": dispatch._State.backend,
         "ops": {op: _backends(op) for op in dispatch.OPS},
     }
+
+
+def _kernels() -> dict[str, Any]:
+    """The library and how it came to be; where the native backend cannot even be imported, why."""
+    native = dispatch._native()
+    if isinstance(native, str):
+        nothing = dict.fromkeys(("compiler", "path", "cache"))
+        return nothing | {
+            "loaded": False,
+            "reason": native,
+            "origin": "",
+            "instruction set": "",
+            "error": _import_error(),
+        }
+    from memgan.backends.native import build, loader
+
+    reason = native.unavailable_reason()
+    state = loader.STATE
+    return {
+        "compiler": build.compiler(),
+        "loaded": reason is None,
+        "reason": reason,
+        "path": None if state.path is None else str(state.path),
+        "origin": state.origin,
+        "instruction set": state.capability,
+        "cache": str(build.cache_folder()),
+        "error": _error(state.error),
+    }
+
+
+def _import_error() -> str | None:
+    try:
+        importlib.import_module("memgan.backends.native")
+    except ImportError as error:
+        return _error(error)
+    return None
 
 
 def _backends(op: str) -> dict[str, dict[str, str | None]]:
@@ -64,7 +91,10 @@ def _backends(op: str) -> dict[str, dict[str, str | None]]:
 
 def _backend(op: str, device: str) -> dict[str, str | None]:
     reason = dispatch.unsupported_reason(op, torch.empty(1, 1, 1, 1, device=device))
-    takes = "native" if reason is None and dispatch._State.backend != "reference" else "reference"
+    chosen = dispatch._State.backend
+    takes = "native" if reason is None and chosen != "reference" else "reference"
+    if chosen == "native" and reason is not None and not dispatch.falls_back(reason):
+        takes = "none"  # a call raises BackendUnavailable
     return {"takes": takes, "not native because": reason}
 
 
@@ -112,8 +142,9 @@ def text(facts: dict[str, Any]) -> str:
     lines.append(f"{'backend':16s}{facts['chosen backend']}")
     for op, devices in facts["ops"].items():
         for device, answer in devices.items():
-            why = "" if answer["takes"] == "native" else f": {answer['not native because'] or 'chosen'}"
-            lines.append(f"  {op:16s}{device:6s}{answer['takes']}{why}")
+            takes = "none, calls raise BackendUnavailable" if answer["takes"] == "none" else answer["takes"]
+            why = "" if takes == "native" else f": {answer['not native because'] or 'chosen'}"
+            lines.append(f"  {op:16s}{device:6s}{takes}{why}")
     return "\n".join(lines)
 
 

@@ -51,6 +51,32 @@ def test_a_failed_build_shows_the_compiler_s_words(tmp_path: object) -> None:
         assert "BuildError" in kernels["error"]
 
 
+def test_a_forced_backend_that_cannot_run_is_not_called_taken(tmp_path: object) -> None:
+    forced = {"MEMGAN_BACKEND": "native", "MEMGAN_JIT": "0", "MEMGAN_CACHE": str(tmp_path)}
+    facts = json.loads(run("--json", **forced).stdout)
+    if facts["kernels"]["origin"] != "prebuilt":
+        assert facts["ops"]["memory_read"]["cpu"]["takes"] == "none"
+        assert (
+            "memory_read     cpu   none, calls raise BackendUnavailable: no prebuilt" in run(**forced).stdout
+        )
+
+
+def test_a_backend_that_cannot_be_imported_is_a_reason_and_no_crash() -> None:
+    code = (
+        "import sys; sys.modules['memgan.backends.native'] = None\n"  # as a module that the system lacks
+        "from memgan import doctor; sys.exit(doctor.main(sys.argv[1:]))"
+    )
+    for flags in ((), ("--json",)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *flags], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "the native backend cannot be imported" in done.stdout
+    facts = json.loads(done.stdout)
+    assert "ModuleNotFoundError" in facts["kernels"]["error"]
+    assert facts["ops"]["memory_read"]["cpu"]["takes"] == "reference"
+
+
 def test_a_wrong_flag(capsys: pytest.CaptureFixture) -> None:
     assert doctor.main(["--xml"]) == 2
     assert "usage" in capsys.readouterr().err

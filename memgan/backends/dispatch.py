@@ -69,6 +69,11 @@ def prefers_definition() -> bool:
     return _State.backend == "reference"
 
 
+def falls_back(reason: str) -> bool:
+    """Whether ``native``, forced, takes the definition all the same: where an op has no kernel to insist on."""
+    return reason.endswith("has no fused kernel")
+
+
 def call(op: str, *args: Any, **kwargs: Any) -> Any:
     """Run ``op`` on the backend that the process chose."""
     if _State.backend == "reference":
@@ -76,7 +81,7 @@ def call(op: str, *args: Any, **kwargs: Any) -> Any:
     reason = unsupported_reason(op, *args, **kwargs)
     if reason is None:
         return getattr(_native(), op)(*args, **kwargs)
-    if _State.backend == "native" and not reason.endswith("has no fused kernel"):
+    if _State.backend == "native" and not falls_back(reason):
         raise BackendUnavailable(f"{op}: backend 'native' was forced but cannot run: {reason}. {FIX}.")
     return getattr(reference, op)(*args, **kwargs)
 
@@ -105,10 +110,10 @@ class use_backend:
             reason = native if isinstance(native, str) else native.unavailable_reason()
             if reason is not None:
                 raise BackendUnavailable(f"backend 'native' cannot be used: {reason}. {FIX}.")
-        _State.backend = chosen
+        self._chosen = _State.backend = chosen
 
     def __enter__(self) -> None:
-        return None
+        _State.backend = self._chosen  # it may have been made earlier, and another chosen since
 
     def __exit__(self, *exception: object) -> None:
         _State.backend = self._before

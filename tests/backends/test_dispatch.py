@@ -38,6 +38,13 @@ def test_a_block_restores_what_was_chosen_before() -> None:
     assert dispatch._State.backend == "auto"
 
 
+def test_a_choice_made_earlier_holds_in_its_block() -> None:
+    later = memgan.use_backend("reference")
+    memgan.use_backend("auto")
+    with later:
+        assert dispatch._State.backend == "reference"
+
+
 def test_an_unknown_backend_is_refused() -> None:
     with pytest.raises(ValueError, match="`name` must be one of auto, reference, native, got 'cuda'"):
         memgan.use_backend("cuda")  # type: ignore[arg-type]
