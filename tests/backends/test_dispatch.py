@@ -130,6 +130,21 @@ def test_a_library_that_does_not_load_leaves_the_definition_and_its_reason(tmp_p
         assert done.stderr.count("memgan falls back to plain PyTorch") == 1
 
 
+def test_where_warnings_are_errors_a_library_that_does_not_load_fails_one_call_only(tmp_path: Path) -> None:
+    code = (
+        "import memgan, torch, warnings; from memgan.backends.native import build; from pathlib import Path\n"
+        f"path = Path({str(tmp_path)!r}) / build.NAME; path.write_bytes(b'not a library'); build.build = lambda: path\n"
+        "warnings.simplefilter('error')\n"
+        "def call(): return memgan.memory_read(torch.zeros(1, 2, 3, 3), torch.zeros(1, 4, 2), torch.zeros(1, 4, 2))\n"
+        "try: call()\n"
+        "except RuntimeWarning: pass\n"
+        "print(call()[0].shape)\n"
+    )
+    done = in_a_process(code)
+    assert done.returncode == 0, done.stderr
+    assert "torch.Size([1, 2, 3, 3])" in done.stdout
+
+
 def test_a_compiled_first_call_loads_the_kernels_before_it_traces() -> None:
     code = (
         "import memgan, torch\n"

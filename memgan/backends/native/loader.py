@@ -66,4 +66,5 @@ def _load() -> None:
         Exception
     ) as error:  # a library that does not fit fails in any way at all, and the definition is there
         STATE.reason, STATE.error = f"{STATE.path} cannot be loaded ({error})", error
+        STATE.tried = True  # before the warning: where warnings are errors the next call must not try again
         warnings.warn(f"memgan falls back to plain PyTorch: {STATE.reason}", RuntimeWarning, stacklevel=2)
