@@ -16,7 +16,7 @@ from reference_models.dmgan.data.birds.render import render
 from reference_models.dmgan.data.birds.scene import independent_attributes, sample_scene
 from reference_models.dmgan.data.vocabulary import tokenize
 from reference_models.dmgan.report.data import Finding, Swap
-from reference_models.dmgan.report.explain import inspect, pixels
+from reference_models.dmgan.report.explain import explain
 from reference_models.dmgan.sampling import SampledModel
 
 _COLOUR_OF = {word: colour for colour, words in COLOUR_WORDS.items() for word in words}
@@ -102,7 +102,9 @@ def swaps(
         if found is None:
             continue
         text, word, other, attribute = found
-        before, after = (pixels(inspect(model, text_, seed=seed).images[-1])[0] for text_ in (caption, text))
+        old, new = explain(model, (caption, text), drawings=1, seed=seed)
+        drawings = old.drawings[0], new.drawings[0]
+        before, after = (drawing.images[-1] for drawing in drawings)
         findings = [] if judge is None else _findings(judge, before, after, said(text))
         yield Swap(
             caption,
@@ -112,6 +114,9 @@ def swaps(
             after,
             next((finding for finding in findings if finding.attribute == attribute), None),
             tuple(finding for finding in findings if finding.attribute != attribute),
+            old.words,
+            next((place for place, (a, b) in enumerate(zip(old.words, new.words)) if a != b), 0),
+            drawings,
         )
 
 

@@ -72,6 +72,9 @@ class Swap:
     after: np.ndarray  # (S, S, 3) uint8
     swapped: Finding | None = None  # of the attribute that the word names
     kept: tuple[Finding, ...] = ()  # of the other attributes that the caption names
+    words: tuple[str, ...] = ()  # L, of the caption before, as the model read them
+    place: int = 0  # of the changed word among them
+    drawings: tuple[Drawing, Drawing] | None = None  # before and after, with their readings
 
 
 @dataclass(frozen=True)

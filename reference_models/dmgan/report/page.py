@@ -6,6 +6,7 @@ from pathlib import Path
 
 from reference_models.dmgan.files import write_atomically
 from reference_models.dmgan.report import pictures, scores
+from reference_models.dmgan.report import stepper as steps
 from reference_models.dmgan.report.charts import line_chart
 from reference_models.dmgan.report.data import ReportData, Scores
 from reference_models.dmgan.report.markup import Markup, el, join
@@ -32,8 +33,12 @@ def write_report(data: ReportData, path: Path | str) -> Path:
 
 def page(data: ReportData) -> str:
     """The page as text. No part of it asks the network for anything."""
-    style = Markup((ASSETS / "report.css").read_text(encoding="utf-8"))
-    script = Markup((ASSETS / "report.js").read_text(encoding="utf-8"))
+    style, script = (
+        Markup(
+            "".join((ASSETS / f"{name}.{kind}").read_text(encoding="utf-8") for name in ("report", "stepper"))
+        )
+        for kind in ("css", "js")
+    )
     head = el(
         "head",
         el("meta", charset="utf-8"),
@@ -82,6 +87,9 @@ def _sections(data: ReportData) -> list[Markup | None]:
             el("div", (pictures.swap_card(swap) for swap in data.swaps), class_="swaps"),
         )
         if data.swaps
+        else None,
+        _section("word-by-word", "Word by word", steps.NOTE, stepped)
+        if (stepped := steps.stepper(data.swaps))
         else None,
         _scores(data.scores) if data.scores else None,
         *(_more_scores(title, more) for title, more in data.more_scores),

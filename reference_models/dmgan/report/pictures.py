@@ -39,7 +39,7 @@ def gallery(pictures: tuple[Picture, ...]) -> Markup:
 def explorer(pictures: tuple[Picture, ...]) -> Markup:
     """All captions; the script shows one at a time. Without it they stand one below the other."""
     articles = (article(index, item) for index, item in enumerate(pictures))
-    data = [[[_reading(reading) for reading in d.readings] for d in item.drawings] for item in pictures]
+    data = [[[reading_data(reading) for reading in d.readings] for d in item.drawings] for item in pictures]
     return el("div", toolbar(pictures), articles, script_data("readings", data), class_="explorer")
 
 
@@ -243,7 +243,8 @@ def _around(caption: str, word: str) -> tuple[str, str, str]:
     return caption[: found.start()], found[0], caption[found.end() :]
 
 
-def _reading(reading: Reading) -> dict[str, object]:
+def reading_data(reading: Reading) -> dict[str, object]:
+    """A reading for the page's script: maps as bytes of a stated scale, shares and gates as numbers."""
     attention = _small(reading.attention)
     # At least three times an even share, or attention that is the same everywhere would look like a strong answer.
     scale = min(1.0, max(float(attention.max(initial=0.0)), 3 / max(1, len(attention))))
