@@ -63,6 +63,10 @@ class ImageFolder:
     def __len__(self) -> int:
         return len(self.entries)
 
+    def class_id(self, index: int) -> int:
+        """The class of image ``index``."""
+        return self.entries[index].class_id
+
     def texts(self, index: int) -> list[str]:
         """All captions of image ``index`` that hold a known word."""
         return list(self._captions[index])

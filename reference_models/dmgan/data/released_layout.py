@@ -64,6 +64,10 @@ class ReleasedLayout:
         """Where image ``index`` lies."""
         return self._images / f"{self.keys[index]}.jpg"
 
+    def class_id(self, index: int) -> int:
+        """The class of image ``index``."""
+        return self.class_ids[index]
+
     def texts(self, index: int) -> list[str]:
         """All captions of image ``index``, in the words of the vocabulary."""
         return [self.vocabulary.decode(ids) for ids in self.captions[index]]

@@ -133,6 +133,11 @@ class ShardedImages:
         """The samples' names."""
         return [place.key for place in self._places]
 
+    def class_id(self, index: int) -> int:
+        """The class of sample ``index``; without classes each is its own."""
+        given = self._places[index].class_id
+        return index if given is None else given
+
     def texts(self, index: int) -> list[str]:
         """All captions of sample ``index`` that hold a known word."""
         return list(self._captions[index])
@@ -152,5 +157,4 @@ class ShardedImages:
         image = decode(io.BytesIO(content), f"the image of {place.key!r} in {path}")
         pixels = prepare(image, self.size, rng if train else None)
         ids = shorten(self.vocabulary.encode(text), self.max_words, rng)
-        class_id = index if place.class_id is None else place.class_id  # without classes: each image its own
-        return Item(image=pixels, caption=ids, text=text, class_id=class_id, key=place.key)
+        return Item(image=pixels, caption=ids, text=text, class_id=self.class_id(index), key=place.key)

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from reference_models.dmgan.__main__ import main
+from reference_models.dmgan.commands import evaluate_retrieval
 from reference_models.dmgan.data.birds.dataset import SpeciesScenes
 from reference_models.dmgan.data.birds.render import bounding_box, render
 from reference_models.dmgan.data.vocabulary import Vocabulary, tokenize
@@ -29,8 +30,8 @@ from tests.reference_models.dmgan.data.python2 import dumps
 ROOT = Path(__file__).parents[3]
 SHAPES = json.loads((ROOT / "tests" / "vectors" / "official_state_dicts.json").read_text())
 WORDS = 5450  # of the released vocabulary, <end> among them
-IMAGES = {"train": 4, "test": 6}
-COUNT = 6  # images drawn, where the page says 30000
+IMAGES = {"train": 4, "test": 5}
+COUNT = 5  # images drawn, where the page says 30000
 
 COLOURS = ("red", "café", "blue", "green")
 
@@ -151,7 +152,7 @@ def test_the_documented_sequence_from_data_and_checkpoints_to_scores(
     assert "21.45 M parameters" in told[1], "the released generator's size"
 
     lines = (folder / "runs" / "captions.txt").read_text().splitlines()
-    said = {" ".join(tokenize(text)) for index in range(4, 10) for text in captions_of(index)}
+    said = {" ".join(tokenize(text)) for index in range(4, 9) for text in captions_of(index)}
     assert len(lines) == COUNT
     assert set(lines) <= said, "random captions of the test images, by the release's token rule"
 
@@ -165,3 +166,10 @@ def test_the_documented_sequence_from_data_and_checkpoints_to_scores(
     assert result["protocol"]["count"] == COUNT
     assert result["protocol"]["reference_count"] == IMAGES["test"]
     assert np.isfinite([score["value"] for score in result["scores"].values()]).all()
+
+    retrieved = folder / "runs" / "retrieval.json"
+    argv = ["--model", str(imported), "--data", str(folder / "data" / "birds"), "--count", str(COUNT)]
+    assert evaluate_retrieval.main([*argv, "--out", str(retrieved)]) == 0
+    result = json.loads(retrieved.read_text())
+    assert result["protocol"]["max_words"] == 25
+    assert all(0 <= score["value"] <= 1 for score in result["scores"].values())
