@@ -29,6 +29,7 @@ FLAGS = (
     "-Wno-psabi",
     "-DTORCH_TARGET_VERSION=0x020b000000000000",
 )
+NO_COMPILER = "no C++ compiler was found (g++ or clang++; CXX names another)"
 BYTES_A_JOB = 1 << 30  # of memory, for one compiler at work
 
 
@@ -71,7 +72,7 @@ def build() -> Path:
     """
     command = compiler()
     if command is None:
-        raise BuildError("no C++ compiler was found (g++ or clang++; CXX names another)")
+        raise BuildError(NO_COMPILER)
     folder = cache_folder() / key(command)
     library = folder / NAME
     if library.is_file():
@@ -81,7 +82,7 @@ def build() -> Path:
         with open(folder / "lock", "w") as lock:  # freed by the system when a process dies
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not library.is_file():
-                _build_into(folder, command)
+                build_into(folder)
     except OSError as error:
         raise BuildError(
             f"{folder} cannot be written to ({error}); MEMGAN_CACHE names another place"
@@ -89,7 +90,11 @@ def build() -> Path:
     return library
 
 
-def _build_into(folder: Path, command: str) -> None:
+def build_into(folder: Path) -> None:
+    """Build the library into ``folder``: whole, or not at all and a BuildError."""
+    command = compiler()
+    if command is None:
+        raise BuildError(NO_COMPILER)
     with tempfile.TemporaryDirectory(dir=folder, prefix="building-") as temporary:
         work = Path(temporary)
         objects = {path: work / f"{path.stem}.o" for path in sources()}

@@ -1,0 +1,104 @@
+"""Rows of measurements → a table, a plot; and the facts that go with every row."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import memgan
+from memgan.backends.native import loader
+
+HEAD = f"{'':28s}{'ms':>9s}{'quartiles':>18s}{'x ours':>8s}{'x clone':>9s}{'% copy':>8s}{'% gemm':>8s}{'peak MB':>9s}"
+
+
+def facts() -> dict[str, Any]:
+    """Machine, versions, commit."""
+    return {
+        "machine": _cpu(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[0],
+        "instruction set": loader.STATE.capability,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "memgan": memgan.__version__,
+        "commit": _git("rev-parse", "--short", "HEAD")
+        + ("+" if _git("status", "--porcelain", "memgan") else ""),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _cpu() -> str:
+    try:
+        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+        return names[0].split(":", 1)[1].strip()
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """For people: one case and mode."""
+    case = rows[0]["case"]
+    sizes = "B {images}, C {channels}, L {words}, {size}*{size}".format(**case)
+    lines = [f"\n{rows[0]['mode']}, {sizes}, float32", HEAD]
+    for row in rows:
+        low, high = row["quartiles_ms"]
+        rates = "".join(
+            f"{row[name] or float('nan'):8.0f}" for name in ("percent_of_copy", "percent_of_gemm")
+        )
+        lines.append(
+            f"{row['provider']:28s}{row['median_ms']:9.2f}{f'{low:.2f} - {high:.2f}':>18s}{row['times_ours']:8.2f}"
+            f"{row['times_clone']:9.2f}{rates}{row['peak_mb']:9.1f}"
+        )
+    return "\n".join(lines)
+
+
+def plot(rows: list[dict[str, Any]], facts: dict[str, Any], path: Path) -> None:
+    """Bars: every provider's time as a multiple of ours."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    modes = list(dict.fromkeys(row["mode"] for row in rows))
+    names = list(dict.fromkeys(row["case"]["name"] for row in rows))
+    providers = list(dict.fromkeys(row["provider"] for row in rows))
+    figure, axes = pyplot.subplots(
+        1, len(names), figsize=(4.5 * len(names), 3.6), sharey=True, squeeze=False, layout="constrained"
+    )
+    width = 0.8 / len(providers)
+    for axis, name in zip(axes[0], names):
+        for place, provider in enumerate(providers):
+            heights = {
+                row["mode"]: row["times_ours"]
+                for row in rows
+                if (row["case"]["name"], row["provider"]) == (name, provider)
+            }
+            at = [modes.index(mode) + (place - (len(providers) - 1) / 2) * width for mode in heights]
+            bars = axis.bar(at, list(heights.values()), width, label=provider)
+            axis.bar_label(bars, fmt="%.1f", fontsize=6)
+        axis.set_title(name)
+        axis.set_xticks(range(len(modes)), [mode.replace("+", "\n+ ").replace(" b", "\nb") for mode in modes])
+        axis.set_yscale("log")
+    axes[0][0].set_ylabel("time, as a multiple of memgan native")
+    axes[0][-1].legend(fontsize=7)
+    figure.suptitle(f"memory_refine, float32, {facts['machine']}, {facts['threads']} threads", fontsize=9)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)

@@ -1,0 +1,61 @@
+"""The optional prebuilt kernels; everything else is in pyproject.toml.
+
+``pip install .`` needs no compiler and makes a py3-none-any wheel, whose kernels are built at first use. With
+``MEMGAN_BUILD_NATIVE=1 pip wheel --no-build-isolation .`` (the torch that is installed gives the headers) the wheel
+holds the library: py3-none-<platform>, for every Python, because it uses torch's stable ABI and nothing of CPython.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from types import ModuleType
+
+from setuptools import Distribution, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
+
+PREBUILT = os.environ.get("MEMGAN_BUILD_NATIVE") == "1"
+NATIVE = Path("memgan", "backends", "native")
+
+
+def _build_module() -> ModuleType:
+    """``memgan.backends.native.build`` alone: the package itself needs not be importable here."""
+    spec = importlib.util.spec_from_file_location("_build", Path(__file__).parent / NATIVE / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class BuildWithKernels(build_py):
+    """Copies the package, then builds the library beside it."""
+
+    def run(self) -> None:
+        super().run()
+        if PREBUILT:
+            root = Path(__file__).parent if self.editable_mode else Path(self.build_lib)
+            _build_module().build_into(root / NATIVE)
+
+
+class PlatformWheel(bdist_wheel):
+    """py3-none-<platform>, where the wheel holds the library."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        python, abi, platform = super().get_tag()
+        return ("py3", "none", platform) if PREBUILT else (python, abi, platform)
+
+
+class KernelDistribution(Distribution):
+    """Says that there is machine code, so that the wheel is not taken for a pure one."""
+
+    def has_ext_modules(self) -> bool:
+        return PREBUILT
+
+
+setup(
+    distclass=KernelDistribution,
+    cmdclass={"build_py": BuildWithKernels, "bdist_wheel": PlatformWheel},
+)
