@@ -29,7 +29,7 @@ SETTINGS = {
 def write_figures(lines: list[dict[str, Any]], folder: Path) -> list[Path]:
     """``ablation_progress.svg`` and, where a claim can be tested, ``ablation_differences.svg``."""
     written = [progress_figure(lines, folder / "ablation_progress.svg")]
-    if comparisons(lines):
+    if any(one.worse != FIRST for one in comparisons(lines)):
         written.append(differences_figure(lines, folder / "ablation_differences.svg"))
     return written
 
@@ -56,8 +56,8 @@ def progress_figure(lines: list[dict[str, Any]], path: Path) -> Path:
 
 
 def differences_figure(lines: list[dict[str, Any]], path: Path) -> Path:
-    """Each claim: its pairs, their mean, and the exact interval."""
-    claims = comparisons(lines)
+    """Each claim about the memory: its pairs, their mean, and the exact interval."""
+    claims = [one for one in comparisons(lines) if one.worse != FIRST]
     figure, axes = _axes(6.4, 0.7 + 0.45 * len(claims))
     for row, one in enumerate(claims):
         low, high, _ = one.exact

@@ -12,9 +12,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from reference_models.dmgan.ablation.cost import costs
 from reference_models.dmgan.ablation.figures import write_figures
 from reference_models.dmgan.ablation.results import read_results
-from reference_models.dmgan.ablation.tables import fill, results_block, swap_table
+from reference_models.dmgan.ablation.tables import cost_table, fill, results_block, swap_table
+from reference_models.dmgan.config import birds_demo
 from reference_models.dmgan.errors import DataError
 from reference_models.dmgan.files import write_atomically
 
@@ -44,6 +46,7 @@ def publish(docs: Path, out: Path | None = None) -> list[Path]:
         written += figures
     else:
         fill(page, "results", NONE_YET)
+    fill(page, "cost", cost_table(costs(birds_demo())))
     swaps = docs / "results" / "swaps.json"
     fill(page, "swaps", swap_table(_read(swaps)) if swaps.is_file() else NONE_YET)
     return [*written, page]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reference_models.dmgan.ablation.arms import MEANINGS
+from reference_models.dmgan.ablation.cost import Cost
 from reference_models.dmgan.ablation.summary import BESIDE, ArmRow, Comparison, comparisons, rows
 from reference_models.dmgan.ablation.training import FIRST
 from reference_models.dmgan.errors import DataError
@@ -99,6 +100,16 @@ def verdict(one: Comparison) -> str:
             f"their smallest adjusted p is {one.least_adjusted:.3f}."
         )
     return f"{what}; not shown to be better ({numbers})."
+
+
+def cost_table(found: list[Cost]) -> str:
+    """One row an arm: what it weighs and computes."""
+    head = ["arm", "parameters", "trained by the arm", "MFLOP an image"]
+    body = [
+        [f"`{one.arm}`", f"{one.parameters:,}", f"{one.refinement_parameters:,}", f"{one.flops / 1e6:,.1f}"]
+        for one in found
+    ]
+    return markdown(head, body)
 
 
 def swap_table(result: dict[str, Any]) -> str:

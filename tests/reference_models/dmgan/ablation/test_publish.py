@@ -13,11 +13,13 @@ from reference_models.dmgan.ablation.publish import NONE_YET, publish
 from reference_models.dmgan.ablation.results import read_results
 from reference_models.dmgan.ablation.summary import comparisons
 from reference_models.dmgan.ablation.tables import fill, results_block, verdict
+from reference_models.dmgan.data.birds.dataset import Birds
 from reference_models.dmgan.errors import DataError
 from tests.reference_models.dmgan.ablation.conftest import small_config
 from tests.reference_models.dmgan.ablation.test_summary import line, six_seeds
 
-PAGE = "# Title\n\nWords.\n\n<!-- results -->\nold\n<!-- end results -->\n\n<!-- swaps -->\n<!-- end swaps -->\nEnd.\n"
+MARKS = "".join(f"<!-- {name} -->\nold\n<!-- end {name} -->\n\n" for name in ("cost", "results", "swaps"))
+PAGE = f"# Title\n\nWords.\n\n{MARKS}End.\n"
 
 
 def stored(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -60,6 +62,7 @@ def test_results_are_stored_and_shown_and_filling_again_changes_nothing(docs: Pa
         "not shown to be better (adjusted p 1.000)",
         "Seeds 0, 1, 2, 3, 4, 5; protocol `abc`",
         "](figures/ablation_differences.svg)",
+        "| `full` | 799,586 | 327,170 |",
     ):
         assert wanted in text, wanted
     assert "old" not in text
@@ -90,14 +93,17 @@ def test_damaged_swaps_are_refused(docs: Path) -> None:
         publish(docs)
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_the_command_runs_an_ablation_and_fills_the_page(
     docs: Path,
     encoders_folder: Path,
+    birds: Birds,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("MEMGAN_CACHE", str(tmp_path / "cache"))
+    # The command would draw them in processes of their own: slow to start, and eight birds are drawn at once.
+    monkeypatch.setattr("reference_models.dmgan.data.open.open_dataset", lambda *_, **__: birds)
     sizes = small_config()
     out = str(tmp_path / "out")
     settings = {

@@ -166,10 +166,8 @@ def test_damaged_and_mixed_results_are_refused(tmp_path: Path) -> None:
         read_results(tmp_path / "none.jsonl")
 
 
-def test_the_evaluation_scores_arms_and_first_images_alike(
-    ablation: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MEMGAN_CACHE", str(tmp_path / "cache"))
+@pytest.mark.usefixtures("own_cache")
+def test_the_evaluation_scores_arms_and_first_images_alike(ablation: Make, tmp_path: Path) -> None:
     plan: Plan = small_plan(seeds=(0,), arms=("full",))
     made = ablation(plan, out=tmp_path / "out")
     made.score = embedded_scores(SHIPPED)
