@@ -43,6 +43,7 @@ def main(argv: list[str]) -> int:
         images = together(world, "the run cannot begin", prepared)
         trainer = Pretrainer(config, images, options.out, device=device, world=world)
         together(world, "the run cannot go on", resumed)
+        agree(world, {"step to go on from": str(trainer.step)})
         trainer.run()
     finally:
         leave()

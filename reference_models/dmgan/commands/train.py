@@ -47,6 +47,7 @@ def main(argv: list[str]) -> int:
         encoders, images = together(world, "the run cannot begin", prepared)
         trainer = Trainer(config, images, encoders, options.out, device=device, world=world)
         together(world, "the run cannot go on", resumed)
+        agree(world, {"step to go on from": str(trainer.step)})
         trainer.run(minutes=options.minutes)
     finally:
         leave()

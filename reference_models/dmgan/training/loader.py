@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from reference_models.dmgan.data.batch import Batch, CaptionedImages, Item, collate
 from reference_models.dmgan.errors import DataError
+from reference_models.dmgan.training.faults import outlive_signals
 
 
 class Stream(Dataset[Item]):
@@ -54,6 +55,9 @@ def batches(
         rank, world: this process and how many there are.
         workers: processes that prepare batches ahead; 0: in this process.
         pin_memory: page-locked batches, for a GPU.
+
+    Raises:
+        DataError: at once, where the batch does not divide among the ranks or is larger than the data set.
     """
     if batch_size % world:
         raise DataError(f"`train.batch_size` must be a multiple of {world} processes, got {batch_size}")
@@ -71,7 +75,12 @@ def batches(
         num_workers=workers,
         pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=outlive_signals if workers else None,
         # Of its own: a loader draws its workers' seed when it starts, and a resumed run starts one more often.
         generator=torch.Generator().manual_seed(seed),
     )
-    yield from loader
+    return iter(_each(loader))
+
+
+def _each(loader: DataLoader) -> Iterator[Batch]:
+    yield from loader  # workers start with the first batch, not when the run is put together

@@ -23,6 +23,7 @@ from reference_models.dmgan.training.checkpoint import (
 from reference_models.dmgan.training.damsm import gathered_damsm
 from reference_models.dmgan.training.distributed import World, all_objects, largest, mean, parallel
 from reference_models.dmgan.training.facts import check_config, check_world
+from reference_models.dmgan.training.faults import explained
 from reference_models.dmgan.training.loader import batches
 from reference_models.dmgan.training.log import TrainingLog
 from reference_models.dmgan.training.step import PRECISIONS
@@ -108,10 +109,8 @@ class Pretrainer:
     def run(self) -> Encoders:
         """Train to the end, and write the encoders to ``out``."""
         settings, began = self.config.pretrain, time.perf_counter()
-        total, log = self.steps * settings.batch_size, None
-        if self.world.first:
-            log = TrainingLog(self.out / "log.jsonl", total, what="pretrain", quiet=self.quiet)
-            log.started(self.step * settings.batch_size)
+        with explained(self.out / "checkpoints"):
+            log = self._begin()
         stream = batches(
             self.images,
             sizes=(pretrain_size(self.config),),
@@ -125,14 +124,13 @@ class Pretrainer:
         )
         try:
             look = max(1, self.steps // LOOKS)
-            with until_asked_to_stop() as asked:
+            with explained(self.out / "checkpoints"), until_asked_to_stop() as asked:
                 for batch in stream:
                     batch = batch.to(self.device)
                     loss = self.one_step(batch)
                     if self.step % look == 0 or self.step == self.steps:
-                        told = mean(
-                            self.world, torch.tensor([loss, retrieval_accuracy(self.encoders, batch)])
-                        )
+                        figures = [loss, retrieval_accuracy(self.encoders, batch)]
+                        told = mean(self.world, torch.tensor(figures, device=self.device))
                         if log is not None:
                             values = dict(zip(("damsm", "top1"), told.tolist()))
                             log.write(self.step * settings.batch_size, values)
@@ -149,10 +147,19 @@ class Pretrainer:
         for encoder in (self.encoders.text, self.encoders.image):
             encoder.eval().requires_grad_(False)
         if self.world.first:
-            save_encoders(self.out, self.encoders, self.config)
+            with explained(self.out / "checkpoints"):
+                save_encoders(self.out, self.encoders, self.config)
         if not self.quiet:
             print(f"wrote {self.out} after {time.perf_counter() - began:.0f} s")
         return self.encoders
+
+    def _begin(self) -> TrainingLog | None:
+        if not self.world.first:
+            return None
+        batch = self.config.pretrain.batch_size
+        log = TrainingLog(self.out / "log.jsonl", self.steps * batch, what="pretrain", quiet=self.quiet)
+        log.started(self.step * batch)
+        return log
 
     def one_step(self, batch: Batch) -> float:
         """One update of both encoders; the loss."""

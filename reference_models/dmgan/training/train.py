@@ -24,6 +24,7 @@ from reference_models.dmgan.training.checkpoint import (
 from reference_models.dmgan.training.distributed import World, all_objects, largest
 from reference_models.dmgan.training.ema import ExponentialMovingAverage
 from reference_models.dmgan.training.facts import check_config, check_world
+from reference_models.dmgan.training.faults import explained
 from reference_models.dmgan.training.grid import FixedGrid
 from reference_models.dmgan.training.guards import Guards
 from reference_models.dmgan.training.loader import batches
@@ -131,17 +132,9 @@ class Trainer:
 
     def run(self, *, minutes: float | None = None) -> bool:
         """Train until the configured number of images, ``minutes``, or a signal. Whether the run is complete."""
-        train, log = self.config.train, None
-        if self.world.first:
-            write_config(self.out, self.config)
-            log = TrainingLog(
-                self.out / "log.jsonl",
-                self.steps * train.batch_size,
-                what=self.config.name,
-                tensorboard=train.tensorboard,
-                quiet=self.quiet,
-            )
-            log.started(self.step * train.batch_size)
+        train = self.config.train
+        with explained(self.out / "checkpoints"):
+            log = self._begin()
         deadline = None if minutes is None else time.monotonic() + 60 * minutes
         stream = batches(
             self.images,
@@ -156,7 +149,7 @@ class Trainer:
             pin_memory=self.device.type == "cuda",
         )
         try:
-            with until_asked_to_stop() as asked:
+            with explained(self.out / "checkpoints"), until_asked_to_stop() as asked:
                 for batch in stream:
                     self.one_step(batch.to(self.device, non_blocking=True), log)
                     late = deadline is not None and time.monotonic() > deadline
@@ -173,6 +166,21 @@ class Trainer:
                 f"stopped after step {self.step} of {self.steps}, saved {path}; the same command with --resume goes on"
             )
         return complete
+
+    def _begin(self) -> TrainingLog | None:
+        if not self.world.first:
+            return None
+        train = self.config.train
+        write_config(self.out, self.config)
+        log = TrainingLog(
+            self.out / "log.jsonl",
+            self.steps * train.batch_size,
+            what=self.config.name,
+            tensorboard=train.tensorboard,
+            quiet=self.quiet,
+        )
+        log.started(self.step * train.batch_size)
+        return log
 
     def one_step(self, batch: Batch, log: TrainingLog | None) -> None:
         """One update, and what is due after it: log, grid, checkpoint."""

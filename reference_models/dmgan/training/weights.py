@@ -39,14 +39,18 @@ class Encoders:
 
 def write_tensors(path: Path, state: dict[str, Tensor], *, half: bool = False) -> None:
     """Write a state dict as safetensors, whole or not at all; ``half`` stores matrices as float16."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     def stored(value: Tensor) -> Tensor:
         value = value.detach().cpu().contiguous()
         return value.half() if half and value.ndim >= 2 and value.is_floating_point() else value
 
-    with write_atomically(path) as temporary:
-        save_file({name: stored(value) for name, value in state.items()}, temporary)
+    try:
+        with write_atomically(path) as temporary:
+            save_file({name: stored(value) for name, value in state.items()}, temporary)
+    except SafetensorError as error:  # a full disk among others: it is no OSError
+        raise CheckpointError(f"{path} cannot be written: {error}") from error
 
 
 def read_into(module: nn.Module, path: Path) -> nn.Module:
