@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.nn import functional as F
 
 from memgan.ops._checks import autocast_to_float32, check_floating, check_shape, checked_mask
 from memgan.ops.sentence_loss import matching_losses
 
 # Captions are taken in chunks so that no tensor of the similarity has more elements than this (256 MB in float32).
 CHUNK_ELEMENTS = 2**26
+LENGTH_GROUPS = 4  # at batch 48 with 5 to 18 words: 0.58 s forward and backward, 0.63 as one, 0.65 as eight
 
 
 def words_loss(
@@ -63,16 +65,37 @@ def words_loss(
     if mask is None:
         mask = torch.ones(batch, length, dtype=torch.bool, device=words.device)
     flat = rearrange(regions, "b e h w -> b e (h w)")
-    chunk = max(1, CHUNK_ELEMENTS // max(1, batch * length * max(flat.shape[2], width)))
+    groups = list(_groups(mask, max(flat.shape[2], width)))
     with torch.autocast(regions.device.type, enabled=False):
         similarity = torch.cat(
             [
-                _similarity(flat, some_words, some_mask, gamma1, gamma2)
-                for some_words, some_mask in zip(words.split(chunk), mask.split(chunk))
+                _similarity(flat, words[rows, :longest], mask[rows, :longest], gamma1, gamma2)
+                for rows, longest in groups
             ],
             dim=1,
         )
+    if len(groups) > 1:
+        similarity = similarity[:, torch.cat([rows for rows, _ in groups]).argsort()]
     return matching_losses(gamma3 * similarity, class_ids)
+
+
+def _groups(mask: Tensor, width: int) -> Iterator[tuple[Tensor, int]]:
+    """Rows of captions to be taken together, and the place of their last real word; every row once.
+
+    On a CPU captions of like length are together, so that little is computed for padding. Elsewhere lengths stay
+    unread: that would wait for the device, or break a trace.
+    """
+    batch, length = mask.shape
+    rows = torch.arange(batch, device=mask.device)
+    ends, most = [length] * batch, batch
+    if mask.device.type == "cpu" and not torch.compiler.is_compiling():
+        places = torch.arange(1, length + 1) * mask
+        last = places.amax(1) if length else places.sum(1)
+        rows = last.argsort(stable=True)
+        ends, most = last[rows].tolist(), -(-batch // LENGTH_GROUPS)
+    most = max(1, min(most, CHUNK_ELEMENTS // max(1, batch * length * width)))
+    for start in range(0, max(batch, 1), most):
+        yield rows[start : start + most], max([1, *ends[start : start + most]])
 
 
 def _similarity(regions: Tensor, words: Tensor, mask: Tensor, gamma1: float, gamma2: float) -> Tensor:
@@ -82,11 +105,14 @@ def _similarity(regions: Tensor, words: Tensor, mask: Tensor, gamma1: float, gam
     lowest = torch.finfo(words.dtype).min
     scores = torch.matmul(rearrange(words, "j l e -> (j l) e"), regions)  # (B, J L, R)
     scores = scores.unflatten(1, (captions, length))
-    over_words = torch.softmax(scores.masked_fill(~mask[:, :, None], lowest), dim=2)
+    # In place: the product needs no result for its gradient, and this is one of the largest tensors.
+    over_words = torch.softmax(scores.masked_fill_(~mask[:, :, None], lowest), dim=2)
     attention = torch.softmax(gamma1 * over_words, dim=3)
     context = torch.matmul(
         rearrange(attention, "b j l r -> b (j l) r"), regions.transpose(1, 2)
     )  # (B, J L, E)
-    context = context.unflatten(1, (captions, length))
-    cosine = F.cosine_similarity(context, words[None], dim=3, eps=1e-8)  # (B, J, L)
+    # Not F.cosine_similarity: it expands the words over the images and divides both by their norms first.
+    flat = rearrange(words, "j l e -> (j l) e")
+    norms = torch.linalg.vector_norm(context, dim=2) * torch.linalg.vector_norm(flat, dim=1)
+    cosine = ((context * flat).sum(2) / norms.clamp(min=1e-8)).unflatten(1, (captions, length))
     return torch.logsumexp((gamma2 * cosine).masked_fill(~mask, lowest), dim=2)

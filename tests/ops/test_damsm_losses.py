@@ -113,3 +113,25 @@ def test_padding_changes_nothing_and_gets_no_gradient() -> None:
 def test_a_wrong_argument_is_named(arguments: tuple, error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
         memgan.words_loss(*arguments)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 5, 13])
+def test_captions_of_any_order_and_length_keep_their_place(batch: int) -> None:
+    made = torch.Generator().manual_seed(batch)
+    regions = torch.randn(batch, 5, 2, 4, generator=made, dtype=torch.float64, requires_grad=True)
+    words = torch.randn(batch, 9, 5, generator=made, dtype=torch.float64, requires_grad=True)
+    mask = torch.rand(batch, 9, generator=made) < 0.5  # real words with gaps between them, too
+    mask[:, 3] = True
+    grads = []
+    for traced in (False, True):  # a trace takes all captions at once
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.compiler, "is_compiling", lambda traced=traced: traced)
+            losses = memgan.words_loss(regions, words, mask)
+            grads.append([*losses, *torch.autograd.grad(losses[0] + 2 * losses[1], (regions, words))])
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    packed = [own[real] for own, real in zip(words, mask)]
+    padded = torch.nn.utils.rnn.pad_sequence(packed, batch_first=True)
+    lengths = [len(own) for own in packed]
+    want = 10 * loops.words_similarity(regions, padded, lengths, 4.0, 5.0)
+    torch.testing.assert_close(grads[0][0], torch.nn.functional.cross_entropy(want, torch.arange(batch)))
