@@ -4,6 +4,7 @@
 
     evaluate --run DIR | --model DIR [--protocol embedded|selection] [--count N] [--out FILE]
     evaluate --real DIR --fake DIR [--extractor FILE --protocol tf|released]
+    evaluate retrieval --model DIR --data DIR
     evaluate train-judges | reference | compare A.json B.json
 """
 
@@ -94,7 +95,12 @@ class Compare:
 
 def main(argv: list[str]) -> int:
     """Run one of the forms of ``evaluate``."""
-    forms = {"train-judges": _train_judges, "reference": _reference, "compare": _compare}
+    forms = {
+        "train-judges": _train_judges,
+        "reference": _reference,
+        "retrieval": _retrieval,
+        "compare": _compare,
+    }
     if argv and argv[0] in forms:
         return forms[argv[0]](argv)
     return _evaluate(tyro.cli(Evaluate, args=argv, prog="evaluate"))
@@ -116,7 +122,8 @@ def _evaluate(options: Evaluate) -> int:
 
 
 def _model(options: Evaluate) -> dict[str, Any]:
-    from reference_models.dmgan.errors import ConfigError
+    from reference_models.dmgan.data.birds.dataset import birds_vocabulary
+    from reference_models.dmgan.errors import ConfigError, DataError
     from reference_models.dmgan.evaluation.run import evaluate_model
     from reference_models.dmgan.sampling import load_model
 
@@ -124,6 +131,11 @@ def _model(options: Evaluate) -> dict[str, Any]:
     if protocol not in ("embedded", "selection"):
         raise ConfigError(f"`--protocol {protocol}` scores folders: write images with `sample` first")
     model = load_model(options.run or options.model, device=options.device)
+    if model.vocabulary != birds_vocabulary():
+        raise DataError(
+            f"{options.run or options.model} knows other words than the embedded birds' captions, which the protocol "
+            f"{protocol!r} draws: write images with `sample` and score them with --real and --fake"
+        )
     return evaluate_model(
         model.generator,
         model.text_encoder,
@@ -199,6 +211,12 @@ def _reference(argv: list[str]) -> int:
         )
         reference.save(reference_path(split, options.out))
     return 0
+
+
+def _retrieval(argv: list[str]) -> int:
+    from reference_models.dmgan.commands.evaluate_retrieval import main
+
+    return main(argv[1:])
 
 
 def _compare(argv: list[str]) -> int:

@@ -19,7 +19,6 @@ import torch
 from PIL import Image
 
 from reference_models.dmgan.__main__ import main
-from reference_models.dmgan.commands import evaluate_retrieval
 from reference_models.dmgan.data.birds.dataset import SpeciesScenes
 from reference_models.dmgan.data.birds.render import bounding_box, render
 from reference_models.dmgan.data.vocabulary import Vocabulary, tokenize
@@ -135,7 +134,15 @@ def test_the_documented_sequence_from_data_and_checkpoints_to_scores(
     make_checkpoints(folder)
     monkeypatch.chdir(folder)
     commands = documented_commands()
-    assert [command[0] for command in commands] == ["data", "import", "data", "sample", "data", "evaluate"]
+    assert [command[0] for command in commands] == [
+        "data",
+        "import",
+        "data",
+        "sample",
+        "data",
+        "evaluate",
+        "evaluate",
+    ]
     told = []
     for command in commands:
         argv = [str(COUNT) if argument == "30000" else argument for argument in command]
@@ -167,9 +174,6 @@ def test_the_documented_sequence_from_data_and_checkpoints_to_scores(
     assert result["protocol"]["reference_count"] == IMAGES["test"]
     assert np.isfinite([score["value"] for score in result["scores"].values()]).all()
 
-    retrieved = folder / "runs" / "retrieval.json"
-    argv = ["--model", str(imported), "--data", str(folder / "data" / "birds"), "--count", str(COUNT)]
-    assert evaluate_retrieval.main([*argv, "--out", str(retrieved)]) == 0
-    result = json.loads(retrieved.read_text())
+    result = json.loads((folder / "runs" / "retrieval.json").read_text())
     assert result["protocol"]["max_words"] == 25
     assert all(0 <= score["value"] <= 1 for score in result["scores"].values())
