@@ -29,12 +29,18 @@ FLAGS = (
     "-Wno-psabi",
     "-DTORCH_TARGET_VERSION=0x020b000000000000",
 )
-NO_COMPILER = "no C++ compiler was found (g++ or clang++; CXX names another)"
 BYTES_A_JOB = 1 << 30  # of memory, for one compiler at work
 
 
 class BuildError(RuntimeError):
     """The kernels could not be built; the message says why and where the compiler's words are."""
+
+
+class NoCompiler(BuildError):
+    """There is nothing to build with: no fault, the definition does the work."""
+
+    def __init__(self) -> None:
+        super().__init__("no C++ compiler was found (g++ or clang++; CXX names another)")
 
 
 def sources() -> list[Path]:
@@ -68,11 +74,11 @@ def build() -> Path:
     """The library's path; built now if this machine has not built it yet.
 
     Raises:
-        BuildError: no compiler, no place to write, or the compiler refused.
+        BuildError: no compiler (NoCompiler), no place to write, or the compiler refused.
     """
     command = compiler()
     if command is None:
-        raise BuildError(NO_COMPILER)
+        raise NoCompiler
     folder = cache_folder() / key(command)
     library = folder / NAME
     if library.is_file():
@@ -94,7 +100,7 @@ def build_into(folder: Path) -> None:
     """Build the library into ``folder``: whole, or not at all and a BuildError."""
     command = compiler()
     if command is None:
-        raise BuildError(NO_COMPILER)
+        raise NoCompiler
     with tempfile.TemporaryDirectory(dir=folder, prefix="building-") as temporary:
         work = Path(temporary)
         objects = {path: work / f"{path.stem}.o" for path in sources()}

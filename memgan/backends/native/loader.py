@@ -60,11 +60,13 @@ def _load() -> None:
         library = ctypes.CDLL(str(STATE.path))
         library.memgan_cpu_capability.restype = ctypes.c_char_p
         STATE.capability = library.memgan_cpu_capability().decode()
-    except build.BuildError as error:
+    except build.NoCompiler as error:
         STATE.reason, STATE.error = str(error), error
     except (
         Exception
     ) as error:  # a library that does not fit fails in any way at all, and the definition is there
-        STATE.reason, STATE.error = f"{STATE.path} cannot be loaded ({error})", error
-        STATE.tried = True  # before the warning: where warnings are errors the next call must not try again
-        warnings.warn(f"memgan falls back to plain PyTorch: {STATE.reason}", RuntimeWarning, stacklevel=2)
+        told = (
+            str(error) if isinstance(error, build.BuildError) else f"{STATE.path} cannot be loaded ({error})"
+        )
+        STATE.reason, STATE.error = told, error
+        warnings.warn(f"memgan falls back to plain PyTorch: {told}", RuntimeWarning, stacklevel=2)

@@ -1,0 +1,156 @@
+"""Prebuilt, built here or not at all: always with the reason, never half."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+import memgan
+from memgan.backends import native, reference
+from memgan.backends.native import build, loader
+
+
+@pytest.fixture
+def library() -> Path:
+    """The one that this process runs on."""
+    assert loader.STATE.path is not None
+    return loader.STATE.path
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A process that has loaded nothing yet, and an empty cache."""
+    monkeypatch.setattr(loader, "STATE", loader.State())
+    monkeypatch.setattr(loader, "PREBUILT", tmp_path / "none.so")
+    monkeypatch.setenv("MEMGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MEMGAN_JIT", raising=False)
+    return tmp_path
+
+
+def compiler(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler that does what ``script`` says; ``$out`` is the file it is asked for."""
+    path = folder / "compiler"
+    path.write_text(f'#!/bin/sh\nwhile [ $# -gt 0 ]; do [ "$1" = -o ] && out="$2"; shift; done\n{script}\n')
+    path.chmod(0o755)
+    monkeypatch.setenv("CXX", str(path))
+
+
+def test_without_a_compiler_auto_works_and_native_says_what_is_missing(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", str(fresh / "no-such-compiler"))
+    assert "no C++ compiler" in str(
+        native.unavailable_reason()
+    )  # and no warning, which would be an error here
+    with pytest.raises(memgan.errors.BackendUnavailable, match=r"no C\+\+ compiler.*memgan.doctor"):
+        memgan.use_backend("native")
+    assert "native: no C++ compiler" in memgan.explain_backends("memory_read")
+    features, slots = torch.randn(2, 3, 4, 5), torch.randn(2, 7, 3)
+    with pytest.raises(memgan.errors.BackendUnavailable, match="memory_read: backend 'native' was forced"):
+        memgan.memory_read(features, slots, slots)
+    with memgan.use_backend("auto"):
+        read, _ = memgan.memory_read(features, slots, slots)
+    assert torch.equal(read, reference.memory_read(features, slots, slots)[0])
+
+
+def test_a_build_can_be_forbidden(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMGAN_JIT", "0")
+    assert "MEMGAN_JIT=0" in str(native.unavailable_reason())
+    assert not (fresh / "cache").exists()
+
+
+def test_a_compiler_that_refuses_leaves_its_words_and_no_library(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler(fresh, "echo nonsense in line 7; exit 1", monkeypatch)
+    with pytest.warns(RuntimeWarning, match="falls back to plain PyTorch: .*build.log"):
+        reason = native.unavailable_reason()
+    assert reason == native.unavailable_reason()  # asked again: the same answer, and no second warning
+    log = Path(str(reason).rsplit(" ", 1)[1])
+    assert "nonsense in line 7" in log.read_text()
+    assert sorted(path.name for path in log.parent.iterdir()) == ["build.log", "lock"]
+
+
+def test_a_place_that_cannot_be_written_to_is_named(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (fresh / "file").write_text("")
+    monkeypatch.setenv("MEMGAN_CACHE", str(fresh / "file"))
+    with pytest.warns(RuntimeWarning, match="cannot be written to .*MEMGAN_CACHE names another place"):
+        assert native.unavailable_reason() is not None
+
+
+def test_a_library_that_does_not_load_is_not_used(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler(fresh, 'echo not a library > "$out"', monkeypatch)
+    with pytest.warns(RuntimeWarning, match="cannot be loaded"):
+        assert native.unavailable_reason() is not None
+    assert isinstance(loader.STATE.error, OSError)
+
+
+def test_two_at_once_build_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler(fresh, f'echo run >> "{fresh}/runs"; sleep 0.05; echo library > "$out"', monkeypatch)
+    paths: list[Path] = []
+    threads = [threading.Thread(target=lambda: paths.append(build.build())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(paths)) == 1
+    runs = (fresh / "runs").read_text().splitlines()
+    assert len(runs) == len(build.sources()) + 1, "each file once, and the linker"
+
+
+def test_the_cache_s_key_changes_with_what_the_library_is_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {build.key("g++"), build.key("clang++")}
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-O0"))
+    keys.add(build.key("g++"))
+    monkeypatch.setattr(torch, "__version__", "2.99")
+    keys.add(build.key("g++"))
+    assert len(keys) == 4
+
+
+def test_a_prebuilt_library_is_taken_before_anything_is_built(
+    library: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "PREBUILT", library)
+    monkeypatch.setenv("CXX", str(fresh / "no-such-compiler"))
+    assert native.unavailable_reason() is None
+    assert (loader.STATE.origin, loader.STATE.path) == ("prebuilt", library)
+
+
+SCRIPT = """
+import sys, torch, memgan
+from memgan.backends import reference
+from memgan.backends.native import loader
+made = torch.Generator().manual_seed(0)
+normal = lambda *size: torch.randn(*size, generator=made).requires_grad_()
+calls = {
+    "memory_refine": [normal(2, 13, 9, 31), normal(2, 5, 13), normal(2, 5, 13), None, normal(1, 26), normal(1)],
+    "memory_write": [normal(2, 5, 7), normal(2, 3), normal(70, 7), normal(70), normal(70, 3), normal(70),
+                     normal(1, 7), normal(1, 3)],
+}
+with memgan.use_backend("native"):
+    for op, inputs in calls.items():
+        pairs = []
+        for function in (getattr(memgan, op), getattr(reference, op)):
+            result = function(*inputs)
+            result = result[0] if isinstance(result, tuple) else result
+            tensors = [x for x in inputs if x is not None]
+            pairs.append([result, *torch.autograd.grad(result.square().sum(), tensors)])
+        for mine, theirs in zip(*pairs):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4 * float(theirs.detach().abs().max()))
+print(loader.STATE.capability)
+"""
+
+
+@pytest.mark.parametrize("capability", ["avx2", "generic"])
+def test_every_instruction_set_computes_the_same(capability: str) -> None:
+    variables = {**os.environ, "MEMGAN_CPU_CAPABILITY": capability}
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.strip()
+    assert told == capability or (capability == "avx2" and told == "generic")  # a machine without AVX2
