@@ -22,6 +22,7 @@ from reference_models.dmgan.evaluation.judge import SIZE
 from reference_models.dmgan.generator import Generator
 from reference_models.dmgan.sampling import noise_for
 from reference_models.dmgan.text_encoder import word_mask
+from reference_models.dmgan.training.distributed import World, summed
 
 
 @torch.inference_mode()
@@ -35,19 +36,22 @@ def draw_images(
     batch: int = 50,
     rounding: Rounding = "round",
     size: int = SIZE,
+    world: World | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> np.ndarray:
     """The last stage's images of ``texts``, (I, size, size, 3) uint8, made 8-bit at their own size first.
 
-    Generator and text encoder must be in eval mode; they run where their weights are, in float32.
+    Generator and text encoder must be in eval mode; they run where their weights are, in float32. The processes of
+    ``world`` take the batches in turn, the same batches as one process would draw, and each returns all images.
     """
+    world = world or World()
     for name, module in (("generator", generator), ("text encoder", text_encoder)):
         if module.training:
             raise DataError(f"the {name} must be in eval mode: call `.eval()` first")
     device = next(generator.parameters()).device
     config = generator.config
-    images = np.empty((len(texts), size, size, 3), dtype=np.uint8)
-    for start in range(0, len(texts), batch):
+    images = np.zeros((len(texts), size, size, 3), dtype=np.uint8)
+    for start in range(world.rank * batch, len(texts), world.size * batch):
         part = texts[start : start + batch]
         captions, lengths = encode(vocabulary, part)
         captions, lengths = captions.to(device), lengths.to(device)
@@ -64,7 +68,8 @@ def draw_images(
         pixels = reduce_to(to_uint8(output.images[-1].cpu(), rounding), size)
         images[start : start + len(part)] = pixels.permute(0, 2, 3, 1).numpy()
         say(f"drew {start + len(part)}/{len(texts)} images")
-    return images
+    # Every image is zero on all ranks but the one that drew it.
+    return summed(world, torch.from_numpy(images).to(device)).cpu().numpy() if world.size > 1 else images
 
 
 def encode(vocabulary: Vocabulary, texts: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ from reference_models.dmgan.evaluation.protocol import Protocol
 from reference_models.dmgan.evaluation.reference import Reference
 from reference_models.dmgan.evaluation.store import SHIPPED, load_network
 from reference_models.dmgan.generator import Generator
+from reference_models.dmgan.training.distributed import World
 
 SPLIT_OF = {"embedded": "test", "selection": "validation"}
 
@@ -120,12 +121,20 @@ def evaluate_model(
     ema: bool = True,
     folder: Path = SHIPPED,
     workers: int = 0,
+    world: World | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Draw ``count`` images of the protocol's captions and score them."""
+    """Draw ``count`` images of the protocol's captions and score them.
+
+    The processes of ``world`` share the drawing; the first scores, and the others return nothing.
+    """
     start = time.monotonic()
     texts = captions_of(SPLIT_OF[protocol], count).texts
-    fake = draw_images(generator, text_encoder, vocabulary, texts, seed=seed, batch=batch, say=say)
+    fake = draw_images(
+        generator, text_encoder, vocabulary, texts, seed=seed, batch=batch, world=world, say=say
+    )
+    if world is not None and not world.first:
+        return {}
     drawn = time.monotonic() - start
     changes = {
         "batch_size": batch,

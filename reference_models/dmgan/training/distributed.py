@@ -159,6 +159,14 @@ def mean(world: World, values: Tensor) -> Tensor:
     return values
 
 
+def summed(world: World, values: Tensor) -> Tensor:
+    """``values`` added up over ranks, in their own dtype."""
+    if world.size > 1:
+        values = values.clone()
+        dist.all_reduce(values)
+    return values
+
+
 def parallel(world: World, module: nn.Module, device: torch.device) -> nn.Module:
     """``module`` with its gradients averaged over ranks; BatchNorm's statistics stay each rank's own."""
     if world.size == 1:
