@@ -20,13 +20,11 @@ from reference_models.dmgan.config import birds_demo
 from reference_models.dmgan.errors import DataError
 from reference_models.dmgan.files import write_atomically
 
-NONE_YET = "No run is stored yet."
-
 
 def publish(docs: Path, out: Path | None = None) -> list[Path]:
     """Fill the page from the stored results, those of the folder ``out`` stored first; returns what was written.
 
-    Without stored results the page says so, and no figure is made.
+    Where nothing is stored yet the page keeps what it says there, and no figure is made.
     """
     page, stored = docs / "ablation.md", docs / "results" / "ablation.jsonl"
     written = []
@@ -44,11 +42,10 @@ def publish(docs: Path, out: Path | None = None) -> list[Path]:
         shown = [f"![{text}](figures/{path.name})" for text, path in zip(alt, figures)]
         fill(page, "results", "\n\n".join([results_block(lines), *shown]))
         written += figures
-    else:
-        fill(page, "results", NONE_YET)
     fill(page, "cost", cost_table(costs(birds_demo())))
     swaps = docs / "results" / "swaps.json"
-    fill(page, "swaps", swap_table(_read(swaps)) if swaps.is_file() else NONE_YET)
+    if swaps.is_file():
+        fill(page, "swaps", swap_table(_read(swaps)))
     return [*written, page]
 
 
