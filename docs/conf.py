@@ -11,6 +11,7 @@ import memgan
 
 project = "memgan"
 author = "the memgan authors"
+project_copyright = "the memgan authors. MIT licence"
 release = version = memgan.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
@@ -18,6 +19,7 @@ source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
+smartquotes = False  # `--resume` must be found as it is typed
 
 # Types stand in the signatures; nothing is fetched from other projects' sites, so the build works offline.
 autodoc_typehints = "signature"
@@ -29,6 +31,8 @@ add_module_names = False
 
 html_theme = "furo"
 html_title = "memgan"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#c2410c", "color-brand-content": "#c2410c"},
     "dark_css_variables": {"color-brand-primary": "#ff8d57", "color-brand-content": "#ff8d57"},
