@@ -37,8 +37,10 @@ def load() -> str | None:
     if not STATE.tried:
         with _lock:
             if not STATE.tried:
-                _load()
-                STATE.tried = True
+                try:
+                    _load()
+                finally:  # once, also where the warning is an error
+                    STATE.tried = True
     return STATE.reason
 
 
