@@ -86,16 +86,16 @@ def _groups(mask: Tensor, width: int) -> Iterator[tuple[Tensor, int]]:
     unread: that would wait for the device, or break a trace.
     """
     batch, length = mask.shape
-    rows = torch.arange(batch, device=mask.device)
-    ends, most = [length] * batch, batch
-    if mask.device.type == "cpu" and not torch.compiler.is_compiling():
-        places = torch.arange(1, length + 1) * mask
-        last = places.amax(1) if length else places.sum(1)
-        rows = last.argsort(stable=True)
-        ends, most = last[rows].tolist(), -(-batch // LENGTH_GROUPS)
-    most = max(1, min(most, CHUNK_ELEMENTS // max(1, batch * length * width)))
-    for start in range(0, max(batch, 1), most):
-        yield rows[start : start + most], max([1, *ends[start : start + most]])
+    most = max(1, CHUNK_ELEMENTS // max(1, batch * length * width))
+    if mask.device.type != "cpu" or torch.compiler.is_compiling():
+        for rows in torch.arange(batch, device=mask.device).split(most):
+            yield rows, length
+        return
+    places = torch.arange(1, length + 1) * mask
+    last = places.amax(1) if length else places.sum(1)
+    ordered = last.argsort(stable=True)
+    for rows in ordered.split(max(1, min(most, -(-batch // LENGTH_GROUPS)))):
+        yield rows, max([1, *last[rows].tolist()])
 
 
 def _similarity(regions: Tensor, words: Tensor, mask: Tensor, gamma1: float, gamma2: float) -> Tensor:
