@@ -21,6 +21,7 @@ from memgan.layers import (
     ResponseGate,
     UpsampleBlock,
     WordAttention,
+    fold_batchnorm,
 )
 from memgan.ops import (
     memory_read,
@@ -53,6 +54,7 @@ __all__ = [
     "UpsampleBlock",
     "WordAttention",
     "explain_backends",
+    "fold_batchnorm",
     "memory_read",
     "memory_refine",
     "memory_respond",

@@ -3,6 +3,7 @@
 from memgan.layers.attention import WordAttention
 from memgan.layers.blocks import GLU, ResidualBlock, UpsampleBlock
 from memgan.layers.conditioning import ConditioningAugmentation
+from memgan.layers.folding import fold_batchnorm
 from memgan.layers.memory import DynamicMemory, MemoryInspection, MemoryReader, MemoryWriter, ResponseGate
 from memgan.layers.stages import InitialStage, RefinementStage
 
@@ -19,4 +20,5 @@ __all__ = [
     "ResponseGate",
     "UpsampleBlock",
     "WordAttention",
+    "fold_batchnorm",
 ]

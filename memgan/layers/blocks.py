@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,6 +24,8 @@ class GLU(nn.Module):
         """``x`` (B, 2C, ...) → (B, C, ...)."""
         if x.shape[1] % 2:
             raise ShapeError(f"GLU: `x` must have an even number of channels, got {tuple(x.shape)}.")
+        if not torch.is_grad_enabled():
+            return F.glu(x, 1)  # one pass instead of two
         # Not F.glu: its backward leaves channels_last, and the BatchNorm before it then takes a path that
         # is four times as slow (a block of conv, norm, GLU, conv at 64x64: 450 ms against 244 on one CPU core).
         value, gate = x.chunk(2, dim=1)
@@ -34,6 +38,8 @@ class ResidualBlock(nn.Module):
     >>> ResidualBlock(6)(torch.zeros(2, 6, 5, 7)).shape
     torch.Size([2, 6, 5, 7])
     """
+
+    norms_follow: ClassVar = {"conv1": "norm1", "conv2": "norm2"}
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -67,6 +73,8 @@ class UpsampleBlock(nn.Module):
     >>> UpsampleBlock(6, 3)(torch.zeros(2, 6, 5, 7)).shape
     torch.Size([2, 3, 10, 14])
     """
+
+    norms_follow: ClassVar = {"conv": "norm"}
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +21,8 @@ class InitialStage(nn.Module):
     >>> InitialStage(5, 7, channels=4, size=16)(torch.zeros(2, 5), torch.zeros(2, 7)).shape
     torch.Size([2, 4, 16, 16])
     """
+
+    norms_follow: ClassVar = {"linear": "norm"}
 
     def __init__(self, condition_dim: int, noise_dim: int, channels: int, *, size: int = 64) -> None:
         super().__init__()

@@ -26,6 +26,8 @@ DROPPED = ("AuxLogits.", "fc.")  # of a published file: the heads that DAMSM doe
 class BasicConv2d(nn.Module):
     """Convolution without bias, BatchNorm, ReLU."""
 
+    norms_follow = {"conv": "bn"}  # for memgan.fold_batchnorm
+
     def __init__(
         self,
         in_channels: int,
