@@ -115,6 +115,8 @@ def _evaluate(options: Evaluate) -> int:
     if sum(map(bool, chosen)) != 1:
         raise ConfigError("give one of `--run DIR`, `--model DIR` or `--real DIR --fake DIR`")
     result = _folders(options) if options.real or options.fake else _model(options)
+    if not result:  # of several processes the first alone scores
+        return 0
     print("\n".join(lines(result)))
     if options.out:
         write_result(result, options.out)
@@ -126,28 +128,35 @@ def _model(options: Evaluate) -> dict[str, Any]:
     from reference_models.dmgan.errors import ConfigError, DataError
     from reference_models.dmgan.evaluation.run import evaluate_model
     from reference_models.dmgan.sampling import load_model
+    from reference_models.dmgan.training.distributed import join, leave, together
 
     protocol = options.protocol or "embedded"
     if protocol not in ("embedded", "selection"):
         raise ConfigError(f"`--protocol {protocol}` scores folders: write images with `sample` first")
-    model = load_model(options.run or options.model, device=options.device)
+    world, device = join(options.device)
+    folder = options.run or options.model
+    model = together(world, "the evaluation cannot begin", lambda: load_model(folder, device=str(device)))
     if model.vocabulary != birds_vocabulary():
         raise DataError(
             f"{options.run or options.model} knows other words than the embedded birds' captions, which the protocol "
             f"{protocol!r} draws: write images with `sample` and score them with --real and --fake"
         )
-    return evaluate_model(
-        model.generator,
-        model.text_encoder,
-        model.vocabulary,
-        protocol=protocol,
-        count=options.count,
-        batch=options.batch,
-        seed=options.seed,
-        folder=options.networks,
-        workers=options.workers,
-        say=_say,
-    )
+    try:
+        return evaluate_model(
+            model.generator,
+            model.text_encoder,
+            model.vocabulary,
+            protocol=protocol,
+            count=options.count,
+            batch=options.batch,
+            seed=options.seed,
+            folder=options.networks,
+            workers=options.workers,
+            world=world,
+            say=_say,
+        )
+    finally:
+        leave()
 
 
 def _folders(options: Evaluate) -> dict[str, Any]:
