@@ -46,7 +46,9 @@ def gathered_damsm(
         sentence, class_ids = gather(world, sentence), gather(world, class_ids)
         by_words = words_similarity(regions, words, word_mask, config.gamma1, config.gamma2)
         by_sentence = F.cosine_similarity(image_code[:, None], sentence[None], dim=2, eps=1e-8)
-        scores = config.gamma3 * gather(world, torch.stack([by_words, by_sentence], 1))  # (B, 2, J)
+        scores = config.gamma3 * gather(
+            world, torch.stack([by_words, by_sentence], 1), alike=True
+        )  # (B, 2, J)
         return DamsmTerms(*_matching(scores[:, 0], class_ids), *_matching(scores[:, 1], class_ids))
 
 

@@ -104,31 +104,35 @@ class _Gather(torch.autograd.Function):
     """Concatenate over ranks. Each rank computes the same loss of the whole, so its gradients are summed back."""
 
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor, world: World) -> Tensor:
-        ctx.world, ctx.count = world, len(tensor)
+    def forward(ctx: Any, tensor: Tensor, world: World, alike: bool) -> Tensor:
+        ctx.world, ctx.count, ctx.alike = world, len(tensor), alike
         parts = [torch.empty_like(tensor) for _ in range(world.size)]
         dist.all_gather(parts, tensor.contiguous())
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        grad = grad.clone(
-            memory_format=torch.contiguous_format
-        )  # autograd's own may be shared: not ours to change
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        start, count = ctx.world.rank * ctx.count, ctx.count
+        if ctx.alike:
+            return grad[start : start + count] * ctx.world.size, None, None
+        # Autograd's own may be shared: not ours to change.
+        grad = grad.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(grad)
-        start = ctx.world.rank * ctx.count
-        return grad[start : start + ctx.count], None
+        return grad[start : start + count], None, None
 
 
-def gather(world: World, tensor: Tensor) -> Tensor:
+def gather(world: World, tensor: Tensor, *, alike: bool = False) -> Tensor:
     """``tensor`` (b, ...) of every rank, (world * b, ...), differentiably.
 
     With a loss of the gathered tensor on every rank, and gradients averaged over ranks as
     DistributedDataParallel does, parameters get exactly the gradient of that loss.
+
+    ``alike``: every rank computes the same from the gathered tensor, so that the gradients are the same too and
+    need not be exchanged to be added.
     """
     if world.size == 1:
         return tensor
-    gathered: Tensor = _Gather.apply(tensor, world)
+    gathered: Tensor = _Gather.apply(tensor, world, alike)
     return gathered
 
 
