@@ -1,0 +1,1 @@
+"""The CPU kernels under address, undefined-behaviour and thread sanitizers, without torch."""

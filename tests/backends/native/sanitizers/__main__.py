@@ -1,0 +1,124 @@
+"""``python -m tests.backends.native.sanitizers``: clean kernels pass, and each check sees its planted fault.
+
+The kernels are plain C++, so the driver needs neither torch nor Python. A fault is one line of the kernels changed in
+a copy of them; a check that lets its fault through fails the run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from memgan.backends.native import build
+
+CPU = build.CSRC / "cpu"
+DRIVER = Path(__file__).parent / "driver.cpp"
+SANITIZERS = {"address,undefined": "-fsanitize=address,undefined", "thread": "-fsanitize=thread"}
+CAPABILITIES = ("avx512", "avx2", "generic")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One line of the kernels made wrong, and what a check must then say."""
+
+    file: str
+    line: str
+    wrong: str
+    sanitizer: str
+    said: str
+
+
+FAULTS = (
+    Fault(  # an index bound removed
+        "tile.h",
+        "for (int64_t p = 0; p < count; ++p)\n      to[row",
+        "for (int64_t p = 0; p <= count; ++p)\n      to[row",
+        "address,undefined",
+        "heap-buffer-overflow",
+    ),
+    Fault(  # every chunk adds to the first one's sums
+        "attend_backward.h",
+        "T* slots = static_cast<T*>(a.partial) + item * size;",
+        "T* slots = static_cast<T*>(a.partial);",
+        "thread",
+        "data race",
+    ),
+    Fault(  # a result that nobody writes
+        "attend_forward.h",
+        "for (int64_t p = 0; p < count; ++p) to[p] = written<S>(T(0));",
+        ";",
+        "address,undefined",
+        "was not written",
+    ),
+    Fault(  # a shift beyond the type
+        "simd.h",
+        "const uint32_t bits = uint32_t(x.bits) << 16;",
+        "const uint32_t bits = uint32_t(x.bits) << (32 + (x.bits & 1));",
+        "address,undefined",
+        "shift exponent",
+    ),
+)
+
+
+def compile_driver(sources: Path, flag: str, to: Path) -> None:
+    """The kernels and the driver, with ``flag``."""
+    command = build.compiler()
+    if command is None:
+        raise SystemExit(str(build.NoCompiler()))
+    files = [*sorted(sources.glob("kernels_*.cpp")), sources / "select.cpp", DRIVER]
+    options = [
+        "-std=c++20",
+        "-O1",
+        "-g",
+        "-Wno-psabi",
+        "-fno-sanitize-recover=undefined",
+        flag,
+        f"-I{sources}",
+    ]
+    subprocess.run([command, *options, *map(str, files), "-o", str(to), "-pthread"], check=True)
+
+
+def run(program: Path, capability: str) -> tuple[int, str]:
+    """Exit status and words of one run."""
+    variables = {**os.environ, "MEMGAN_CPU_CAPABILITY": capability, "TSAN_OPTIONS": "halt_on_error=1"}
+    done = subprocess.run([str(program)], env=variables, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def main() -> int:
+    """0: the kernels are clean, and every planted fault was seen."""
+    wrong = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name, flag in SANITIZERS.items():
+            program = folder / "clean"
+            compile_driver(CPU, flag, program)
+            for capability in CAPABILITIES:
+                code, words = run(program, capability)
+                print(f"{name}, {capability}: {'clean' if code == 0 else 'FAILED'}", flush=True)
+                if code != 0:
+                    print(words[-4000:])
+                    wrong += 1
+        for fault in FAULTS:
+            copy = folder / "faulty"
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(CPU, copy)
+            text = (copy / fault.file).read_text()
+            if text.count(fault.line) != 1:
+                raise SystemExit(f"{fault.file} does not hold the line that the fault changes: {fault.line}")
+            (copy / fault.file).write_text(text.replace(fault.line, fault.wrong))
+            compile_driver(copy, SANITIZERS[fault.sanitizer], folder / "program")
+            code, words = run(folder / "program", "generic")
+            seen = code != 0 and fault.said in words
+            print(f"planted in {fault.file}: {'seen' if seen else 'MISSED'} ({fault.said})", flush=True)
+            wrong += not seen
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
