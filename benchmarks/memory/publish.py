@@ -46,6 +46,7 @@ class Goal:
 
 RELEASED, COMPILED, SDPA = "released formulation", "definition, torch.compile", "SDPA + gate"
 BOTH = "forward+backward"
+THREADS = 2  # what the goals are for
 GOALS = (
     Goal("64*64", "forward", "times_ours", 9, RELEASED),
     Goal("64*64", "forward", "times_ours", 9, SDPA),
@@ -65,11 +66,12 @@ GOALS = (
 
 
 def publish(results: Path, page: Path = PAGE) -> None:
-    """Fill the page from every ``memory_*.jsonl`` of the folder ``results``."""
+    """Fill the page from every ``memory_cpu*.jsonl`` of the folder ``results``."""
     parts = []
-    for path in sorted(results.glob("memory_*.jsonl")):
+    for path in sorted(results.glob("memory_cpu*.jsonl")):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
-        parts += [provenance(path, rows[0]), goals_table(rows), times_table(rows)]
+        goals = [goals_table(rows)] if rows[0]["threads"] == THREADS else []
+        parts += [provenance(path, rows[0]), *goals, times_table(rows)]
     fill(page, "measured", "\n\n".join(parts))
 
 
@@ -79,7 +81,8 @@ def provenance(path: Path, row: Row) -> str:
         f"**`{path.name}`**: {row['machine']}, {row['threads']} of {row['cores']} cores, {row['instruction set']}, "
         f"torch {row['torch']}, commit {row['commit']}, {row['time'][:10]}. torch's own 1024³ product ran at "
         f"{row['gemm_gflop_s']:.0f} GFLOP/s, the load average was {row['load']:.1f}"
-        f"{': the machine had other work' if row['load'] > 1.5 * row['cores'] else ''}."
+        f"{': the machine had other work, so the figures are rough' if row['load'] > 1.5 * row['cores'] else ''}."
+        " Medians in ms; in brackets, how many times the kernel's."
     )
 
 
@@ -92,18 +95,18 @@ def goals_table(rows: list[Row]) -> str:
             continue
         met = value >= goal.bound if goal.at_least else value <= goal.bound
         asked = f"{'at least' if goal.at_least else 'at most'} {goal.bound:g}"
-        body.append([goal.case, goal.mode, goal.words(), asked, f"{value:.1f}", "yes" if met else "**no**"])
+        body.append([goal.case.replace("*", " × "), goal.mode, goal.words(), asked, f"{value:.1f}", "yes" if met else "**no**"])
     return markdown(["size", "mode", "measure", "asked", "reached", "met"], body)
 
 
 def times_table(rows: list[Row]) -> str:
-    """Medians in milliseconds, and how many times ours."""
+    """Medians in milliseconds, and how many times the kernel's."""
     providers = list(dict.fromkeys(row["provider"] for row in rows))
     found = {(row["case"]["name"], row["mode"], row["provider"]): row for row in rows}
     body = []
     for case in dict.fromkeys(row["case"]["name"] for row in rows):
         for mode in MODES:
             cells = [found.get((case, mode, provider)) for provider in providers]
-            told = ["" if r is None else f"{r['median_ms']:.1f} ({r['times_ours']:.1f}x)" for r in cells]
-            body.append([case, mode, *told])
-    return markdown(["size", "mode", *(f"{provider}, ms" for provider in providers)], body)
+            told = ["" if r is None else f"{r['median_ms']:.1f} ({r['times_ours']:.1f} x)" for r in cells]
+            body.append([case.replace("*", " × "), mode, *told])
+    return markdown(["size", "mode", *providers], body)
