@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "scaling.md"
 
 # Assumed, not measured: they stand on the page too.
-FLOP_A_SECOND = 100e12  # of a GPU, sustained: a tenth of what an H100 does on dense bf16 products
+FLOP_A_SECOND = 50e12  # of a GPU, sustained: a twentieth of what an H100 does on dense bf16 products
 INSIDE = 200e9  # bytes a second and GPU, between GPUs of one machine
 BETWEEN = 25e9  # bytes a second and GPU, between machines
 GPUS_A_MACHINE = 8
