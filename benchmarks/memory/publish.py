@@ -95,7 +95,16 @@ def goals_table(rows: list[Row]) -> str:
             continue
         met = value >= goal.bound if goal.at_least else value <= goal.bound
         asked = f"{'at least' if goal.at_least else 'at most'} {goal.bound:g}"
-        body.append([goal.case.replace("*", " × "), goal.mode, goal.words(), asked, f"{value:.1f}", "yes" if met else "**no**"])
+        body.append(
+            [
+                goal.case.replace("*", " × "),
+                goal.mode,
+                goal.words(),
+                asked,
+                f"{value:.1f}",
+                "yes" if met else "**no**",
+            ]
+        )
     return markdown(["size", "mode", "measure", "asked", "reached", "met"], body)
 
 

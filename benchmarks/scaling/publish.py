@@ -112,7 +112,17 @@ def sizes_table(result: dict[str, Any]) -> str:
 def paper_table(result: dict[str, Any]) -> str:
     """What larger runs would take."""
     by_name = {row["config"]: row for row in result["sizes"]}
-    head = ["run", "GPUs", "batch", "ms to compute", "ms to exchange", "images/s", "time", "GB/s read", "cores"]
+    head = [
+        "run",
+        "GPUs",
+        "batch",
+        "ms to compute",
+        "ms to exchange",
+        "images/s",
+        "time",
+        "GB/s read",
+        "cores",
+    ]
     body = []
     for run, (images, config) in RUNS.items():
         for gpus in GPUS:
