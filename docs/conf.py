@@ -58,8 +58,8 @@ def block_equation(writer: HTML5Translator, node: nodes.Element) -> None:
 def dashes(app: Sphinx, doctree: nodes.document) -> None:
     """Parameters are told as "name: what it is"; smartquotes, which are off, would make the "--" a dash."""
     for text in list(doctree.findall(nodes.Text)):
-        if text == " -- ":
-            text.parent.replace(text, nodes.Text(": "))
+        if text.startswith(" -- "):
+            text.parent.replace(text, nodes.Text(f": {text[4:]}"))
 
 
 def setup(app: Sphinx) -> None:

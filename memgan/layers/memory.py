@@ -126,7 +126,7 @@ class ResponseGate(nn.Module):
     Source: equations 6 and 7.
 
     Args:
-        image_channels: C.
+        image_channels: C of the features.
         per_channel: False is the release, one gate a pixel, shared by all channels; True is one a channel.
 
     >>> ResponseGate(3)(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)).shape

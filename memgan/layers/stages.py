@@ -57,8 +57,8 @@ class RefinementStage(nn.Module):
     """Memory, residual blocks, and a doubling: features (B, C, H, W) → (B, C, 2H, 2W).
 
     Args:
-        image_channels: C.
-        word_dim: E.
+        image_channels: C of the features, in and out.
+        word_dim: E of the words.
         memory: any module with :class:`memgan.DynamicMemory`'s call; None: a DynamicMemory with its defaults.
             A gated result fills the width 2C twice, as the release does; an ungated one (``memory.gated`` False)
             stands beside the features, [read, r].
