@@ -115,7 +115,13 @@ def times_table(rows: list[Row]) -> str:
     body = []
     for case in dict.fromkeys(row["case"]["name"] for row in rows):
         for mode in MODES:
-            cells = [found.get((case, mode, provider)) for provider in providers]
-            told = ["" if r is None else f"{r['median_ms']:.1f} ({r['times_ours']:.1f} x)" for r in cells]
-            body.append([case.replace("*", " × "), mode, *told])
+            size = case.replace("*", " × ") if mode == MODES[0] else ""
+            body.append([size, mode, *(_time(found.get((case, mode, provider))) for provider in providers)])
     return markdown(["size", "mode", *providers], body)
+
+
+def _time(row: Row | None) -> str:
+    if row is None:
+        return ""
+    taken = f"{row['median_ms']:.{0 if row['median_ms'] >= 100 else 1}f}"
+    return taken if row["provider"] == OURS else f"{taken}\u00a0({row['times_ours']:.1f}\u00a0x)"
