@@ -19,7 +19,6 @@ test: $(STAMP)                 ## the whole suite, on the CPU
 	$(BIN)/python -m pytest -n 2
 
 check: $(STAMP)                ## ruff, formatting, types
-	find memgan tests -name '*.h' -o -name '*.cpp' -o -name '*.cu*' | xargs $(BIN)/clang-format --dry-run --Werror
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

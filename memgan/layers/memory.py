@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from memgan.ops import memory_read, memory_refine, memory_respond, memory_write
-from memgan.ops._checks import check_shape, checked_mask
+from memgan.ops._checks import check_floating, check_shape, checked_mask
 from memgan.ops.memory_read import memory_read_release_rows
 from memgan.types import MaskMode, ReadAndAttention
 
@@ -262,6 +262,9 @@ class DynamicMemory(nn.Module):
             op, "image_features", image_features, (None, self.image_channels, None, None), "(B, C, H, W)"
         )
         check_shape(op, "words", words, (image_features.shape[0], None, self.word_dim), "(B, L, E)")
+        device = image_features.device.type
+        if device == "meta" or not torch.is_autocast_enabled(device):  # under autocast the ops cast
+            check_floating(op, image_features=image_features, words=words)
         mask = checked_mask(op, word_mask, words.shape[0], words.shape[1], words.device)
         if mask is not None and self.mask_mode == "aligned":
             # Before anything is computed from them: a NaN in padding would reach the weights' gradients.
