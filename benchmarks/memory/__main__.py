@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import memgan
-from benchmarks.memory import cases, measure, publish, report
+from benchmarks.memory import cases, measure, report
 
 TOLERANCE = 2e-4  # of float32, relative to the largest value
 RESULTS = Path(__file__).parents[1] / "results"
@@ -70,13 +70,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--case", action="append", help="only the cases whose name contains this")
     parser.add_argument("--out", type=Path, default=RESULTS / "memory_cpu", help="of OUT.jsonl and OUT.svg")
-    parser.add_argument(
-        "--publish", action="store_true", help="measure nothing: stored results → docs/kernels.md"
-    )
     arguments = parser.parse_args()
-    if arguments.publish:
-        publish.publish(RESULTS)
-        return
     torch.set_num_threads(arguments.threads)
     memgan.use_backend("native")  # or the reason why there is nothing to measure
     chosen = cases.QUICK if arguments.quick else cases.CASES

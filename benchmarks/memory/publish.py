@@ -1,4 +1,9 @@
-"""Stored results → the tables of docs/kernels.md, with what was asked beside what was reached."""
+"""Stored results → the tables of docs/kernels.md, with what was asked beside what was reached.
+
+::
+
+    python -m benchmarks.memory.publish
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,8 @@ from typing import Any
 from benchmarks.memory.cases import MODES, OURS
 from reference_models.dmgan.pages import fill, markdown
 
-PAGE = Path(__file__).parents[2] / "docs" / "kernels.md"
+ROOT = Path(__file__).parents[2]
+RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "kernels.md"
 Row = dict[str, Any]
 
 
@@ -65,7 +71,7 @@ GOALS = (
 )
 
 
-def publish(results: Path, page: Path = PAGE) -> None:
+def publish(results: Path = RESULTS, page: Path = PAGE) -> None:
     """Fill the page from every ``memory_cpu*.jsonl`` of the folder ``results``."""
     parts = []
     for path in sorted(results.glob("memory_cpu*.jsonl")):
@@ -125,3 +131,7 @@ def _time(row: Row | None) -> str:
         return ""
     taken = f"{row['median_ms']:.{0 if row['median_ms'] >= 100 else 1}f}"
     return taken if row["provider"] == OURS else f"{taken}\u00a0({row['times_ours']:.1f}\u00a0x)"
+
+
+if __name__ == "__main__":
+    publish()

@@ -18,7 +18,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 @pytest.mark.parametrize(
     ("publish", "page", "command"),
     [
-        (memory.publish, memory.PAGE, "python -m benchmarks.memory --publish"),
+        (memory.publish, memory.PAGE, "python -m benchmarks.memory.publish"),
         (scaling.publish, scaling.PAGE, "python -m benchmarks.scaling.publish"),
     ],
     ids=["kernels.md", "scaling.md"],
