@@ -1,0 +1,123 @@
+// Runs the CUDA kernels of memory_read and memory_refine in the emulator: `driver FOLDER...`, a case a folder.
+//
+// A case is what tests/backends/native/emulator/cases.py writes: `case.txt` and one file of bytes a tensor. Every buffer
+// is exactly as long as its tensor's storage; results and workspace start as NaN.
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "attend_launch.h"
+
+using namespace memgan::cuda;
+
+namespace {
+
+struct Buffer {
+  std::unique_ptr<unsigned char[]> bytes;
+  int64_t size = 0, offset = 0, strides[3] = {};
+  void* data() const { return bytes == nullptr ? nullptr : bytes.get() + offset; }
+};
+
+struct Case {
+  std::string folder;
+  std::map<std::string, double> numbers;
+  std::map<std::string, Buffer> buffers;
+
+  // Lines: `number NAME VALUE`, `input|output NAME BYTES OFFSET STRIDE STRIDE STRIDE`.
+  explicit Case(const std::string& folder) : folder(folder) {
+    std::ifstream text(folder + "/case.txt");
+    for (std::string kind, name; text >> kind >> name;) {
+      if (kind == "number") {
+        text >> numbers[name];
+        continue;
+      }
+      Buffer& buffer = buffers[name];
+      text >> buffer.size >> buffer.offset >> buffer.strides[0] >> buffer.strides[1] >> buffer.strides[2];
+      buffer.bytes.reset(new unsigned char[buffer.size]);
+      if (kind == "output") std::memset(buffer.bytes.get(), 0xff, buffer.size);
+      else std::ifstream(file(name), std::ios::binary).read(reinterpret_cast<char*>(buffer.bytes.get()), buffer.size);
+    }
+  }
+  std::string file(const std::string& name) const { return folder + "/" + name + ".bin"; }
+  int64_t number(const char* name) const { return int64_t(numbers.at(name)); }
+  const Buffer& buffer(const char* name) const { return buffers.at(name); }
+  void* data(const char* name) const { return buffers.count(name) ? buffer(name).data() : nullptr; }
+  template <typename View>
+  View view(const char* name) const {
+    if (!buffers.count(name)) return {};
+    const Buffer& b = buffer(name);
+    return {b.data(), b.strides[0], b.strides[1], b.strides[2]};
+  }
+  void write(const char* name) const {
+    if (!buffers.count(name)) return;
+    const Buffer& b = buffer(name);
+    std::ofstream(file(name), std::ios::binary).write(reinterpret_cast<const char*>(b.bytes.get()), b.size);
+  }
+};
+
+void check(const char* error) {
+  if (error == nullptr) return;
+  std::printf("launch: %s\n", error);
+  std::exit(2);
+}
+
+void describe(const Case& in, AttendArgs& a) {
+  a.dtype = Dtype(in.number("dtype"));
+  a.tf32 = in.number("tf32") != 0;
+  a.B = in.number("B"), a.C = in.number("C"), a.D = in.number("D"), a.L = in.number("L"), a.N = in.number("N");
+  a.scale = in.numbers.at("scale");
+  a.r = in.view<Pixels>("features");
+  a.keys = in.view<Slots>("keys");
+  a.values = in.view<Slots>("values");
+  if (in.buffers.count("mask")) {
+    const Buffer& mask = in.buffer("mask");
+    a.mask = {static_cast<const bool*>(mask.data()), mask.strides[0], mask.strides[1]};
+  }
+  a.gate_weight = in.data("weight");
+  a.gate_bias = in.data("bias");
+}
+
+struct Workspace {
+  std::unique_ptr<unsigned char[]> bytes;
+  explicit Workspace(int64_t size) : bytes(new unsigned char[size]) { std::memset(bytes.get(), 0xff, size); }
+};
+
+void run(const Case& in) {
+  memgan::emulator::set_seed(uint64_t(in.number("seed")));
+  if (in.buffers.count("out")) {
+    ForwardArgs f;
+    describe(in, f);
+    const Workspace workspace(forward_workspace(f));
+    f.workspace = workspace.bytes.get();
+    f.out = in.view<MutablePixels>("out");
+    f.attention = in.data("attention");
+    check(forward(f, nullptr));
+  }
+  if (in.buffers.count("grad_features")) {
+    BackwardArgs a;
+    describe(in, a);
+    const Workspace workspace(backward_workspace(a));
+    a.workspace = workspace.bytes.get();
+    a.grad_out = in.view<Pixels>("grad");
+    a.grad_attention = in.view<Pixels>("grad_attention");
+    a.grad_r = in.view<MutablePixels>("grad_features");
+    a.grad_keys = in.data("grad_keys");
+    a.grad_values = in.data("grad_values");
+    a.grad_weight = in.data("grad_weight");
+    a.grad_bias = in.data("grad_bias");
+    check(backward(a, nullptr));
+  }
+  for (const char* name :
+       {"out", "attention", "grad_features", "grad_keys", "grad_values", "grad_weight", "grad_bias"})
+    in.write(name);
+}
+
+}  // namespace
+
+int main(int count, char** folders) {
+  for (int i = 1; i < count; ++i) run(Case(folders[i]));
+}
