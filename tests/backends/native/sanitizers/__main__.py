@@ -107,12 +107,12 @@ def main() -> int:
         for fault in FAULTS:
             copy = folder / "faulty"
             shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(CPU, copy)
-            text = (copy / fault.file).read_text()
+            shutil.copytree(build.CSRC, copy)
+            text = (copy / "cpu" / fault.file).read_text()
             if text.count(fault.line) != 1:
                 raise SystemExit(f"{fault.file} does not hold the line that the fault changes: {fault.line}")
-            (copy / fault.file).write_text(text.replace(fault.line, fault.wrong))
-            compile_driver(copy, SANITIZERS[fault.sanitizer], folder / "program")
+            (copy / "cpu" / fault.file).write_text(text.replace(fault.line, fault.wrong))
+            compile_driver(copy / "cpu", SANITIZERS[fault.sanitizer], folder / "program")
             code, words = run(folder / "program", "generic")
             seen = code != 0 and fault.said in words
             print(f"planted in {fault.file}: {'seen' if seen else 'MISSED'} ({fault.said})", flush=True)
