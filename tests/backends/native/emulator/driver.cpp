@@ -12,6 +12,7 @@
 
 #include "attend_launch.h"
 
+using namespace memgan;
 using namespace memgan::cuda;
 
 namespace {
