@@ -13,6 +13,7 @@
 #include "attend_launch.h"
 #include "write_launch.h"
 
+using namespace memgan;
 using namespace memgan::cuda;
 
 namespace {

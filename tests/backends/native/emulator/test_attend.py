@@ -15,7 +15,10 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def assert_as_exact_as_the_definition(case: Case, found: dict[str, torch.Tensor]) -> None:
-    """At most twice the definition's error in the same dtype and a unit in the last place, both against float64."""
+    """At most twice the definition's error in the same dtype and two units in the last place, both against float64.
+
+    Two: the kernels add in another order than the definition, which on a dozen numbers is exact by luck.
+    """
     dtype = case.inputs.features.dtype
     wide, exact = case.inputs.exact(case.op)
     tensors = tuple(t.requires_grad_() for t in case.inputs.floating(case.op))
@@ -26,7 +29,7 @@ def assert_as_exact_as_the_definition(case: Case, found: dict[str, torch.Tensor]
         zip(list(found)[len(names) :], case.derivatives(case.inputs, plain))
     )
     assert len(tensors) == len(found) - len(names)
-    unit = torch.finfo(dtype).eps * (40 if dtype == torch.float64 else 1)
+    unit = torch.finfo(dtype).eps * (40 if dtype == torch.float64 else 2)
     if case.tf32:
         unit = 2.0**-9  # factors of 11 bits in four products that follow each other
     worst = max(error(same[name], right[name]) for name in found)

@@ -7,24 +7,11 @@
 
 #include <cstdint>
 
+#include "../views.h"
 #include "device.h"
 
 namespace memgan::cuda {
 
-// A (B, X, N) view: X are channels or words, and the N pixels have one stride (checked by the caller).
-struct Pixels {
-  const void* data = nullptr;
-  int64_t batch = 0, row = 0, pixel = 0;
-};
-struct MutablePixels {
-  void* data = nullptr;
-  int64_t batch = 0, row = 0, pixel = 0;
-};
-// A (B, L, X) view of keys or values.
-struct Slots {
-  const void* data = nullptr;
-  int64_t batch = 0, word = 0, channel = 0;
-};
 // A (B, L) view: true for a real word. Kernels read it themselves: nobody waits for the device to say how many are.
 struct Mask {
   const bool* data = nullptr;  // nullptr: all are real
