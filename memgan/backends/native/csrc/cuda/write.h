@@ -39,6 +39,7 @@ struct WriteBackwardArgs : WriteArgs {
 };
 
 constexpr int kWriteThreads = 128;
+constexpr int kWriteBlocks = 2;  // of one multiprocessor at least: registers enough for all kernels not to spill
 constexpr int kWriteRows = 32, kWriteColumns = 64;  // of a block's tile
 
 MEMGAN_BOTH int64_t tiles_of(int64_t n, int64_t tile) { return (n + tile - 1) / tile; }

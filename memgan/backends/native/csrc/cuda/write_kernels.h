@@ -16,10 +16,6 @@ namespace memgan::cuda {
 template <typename T>
 constexpr int64_t kWriteShared = Product<T>::kBytes + (kWriteRows * kWriteColumns + 3 * kWriteRows) * int(sizeof(T));
 
-// Blocks of one multiprocessor at least: a bound on registers that all kernels here keep without spilling.
-template <typename S>
-constexpr int kWriteBlocks = sizeof(S) == 8 ? 2 : 3;
-
 template <typename S>
 MEMGAN_DEVICE const S* at(const void* data, int64_t index) {
   return static_cast<const S*>(data) + index;
@@ -118,7 +114,7 @@ struct Projections {
 };
 
 template <typename S>
-__global__ void __launch_bounds__(kWriteThreads, kWriteBlocks<S>) write_forward(const __grid_constant__ WriteForwardArgs a) {
+__global__ void __launch_bounds__(kWriteThreads, kWriteBlocks) write_forward(const __grid_constant__ WriteForwardArgs a) {
   using T = typename Compute<S>::type;
   Projections<S> p(a);
   p.compute();
@@ -131,7 +127,7 @@ __global__ void __launch_bounds__(kWriteThreads, kWriteBlocks<S>) write_forward(
 
 // du; v of the images that begin in this tile, in the place of dv; each tile's part of G . (p - q); the gates.
 template <typename S>
-__global__ void __launch_bounds__(kWriteThreads, kWriteBlocks<S>) write_slopes(const __grid_constant__ WriteBackwardArgs a) {
+__global__ void __launch_bounds__(kWriteThreads, kWriteBlocks) write_slopes(const __grid_constant__ WriteBackwardArgs a) {
   using T = typename Compute<S>::type;
   Projections<S> p(a);
   p.compute();
@@ -245,7 +241,7 @@ struct LinearTile {
 };
 
 template <typename S>
-__global__ void __launch_bounds__(kWriteThreads, kWriteBlocks<S>) write_backward(const __grid_constant__ WriteBackwardArgs a) {
+__global__ void __launch_bounds__(kWriteThreads, kWriteBlocks) write_backward(const __grid_constant__ WriteBackwardArgs a) {
   const int64_t of_words = tiles_of_x(a.words_side) + tiles_of_weight(a.words_side, a.M);
   const bool image = blockIdx.x >= of_words;
   const LinearBackward& side = image ? a.image_side : a.words_side;
