@@ -34,6 +34,7 @@ struct AttendArgs {
 struct ForwardArgs : AttendArgs {
   MutablePixels out;          // (B, D, N)
   void* attention = nullptr;  // (B, L, N) contiguous, or nullptr: not asked for
+  int64_t blocks = 1;         // of an image; set by the launch
 };
 
 // The partial sums of one chunk of an image's pixels, in the dtype that the kernel computes in:

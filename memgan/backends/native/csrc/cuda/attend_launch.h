@@ -5,6 +5,7 @@
 
 #include "attend_finish.h"
 #include "attend_generic.h"
+#include "attend_lanes.h"
 
 namespace memgan::cuda {
 
@@ -51,9 +52,51 @@ inline int64_t backward_workspace(const AttendArgs& a) {
          (plan.images * plan.chunks * partial_size(a) + a.B * (2 * a.C + 1)) * computed_bytes(a.dtype);
 }
 
+constexpr int64_t kEnoughBlocks = 1024;     // more do not fill a GPU better
+
+// Whether the fast kernels take these sizes; what is then left to ask is the room in shared memory.
+inline bool fits_fast_kernels(const AttendArgs& a) {
+  return a.C == a.D && a.C <= 256 && a.L <= 128 && a.N < int64_t(1) << 31;
+}
+
+// Blocks of a kernel whose warps take tiles on their own. false: no room.
+template <typename S, int kPixels, bool kScores>
+bool tiles_grid(ForwardArgs& a, Grid& grid) {
+  const int64_t tiles = ceil_of(a.N, kPixels);
+  for (int warps = kForwardThreads / kWarp; warps > 0; warps /= 2) {
+    grid.threads = warps * kWarp;
+    grid.shared = ForwardRoom<S, kPixels, kScores>(a, warps, nullptr).room.used;
+    if (grid.shared > most_shared()) continue;
+    const int64_t each = std::clamp<int64_t>(a.B * tiles / (warps * kEnoughBlocks), 1, 4);  // tiles of a warp
+    a.blocks = ceil_of(tiles, warps * each);
+    grid.x = a.B * a.blocks;
+    return true;
+  }
+  return false;
+}
+
 template <typename S>
-const char* forward_of(const ForwardArgs& a, void* stream) {
+const char* forward_tensor(const ForwardArgs& a, const Grid& grid) {
+  const int64_t rows = a.L + (a.gate_weight != nullptr);
+  if (rows <= 32) return launch(attend_forward_tensor<S, 2, 2>, grid, a);
+  if (rows <= 80) return launch(attend_forward_tensor<S, 5, 1>, grid, a);
+  return launch(attend_forward_tensor<S, 9, 1>, grid, a);
+}
+
+template <typename S>
+const char* forward_of(ForwardArgs a, void* stream) {
   using T = typename Compute<S>::type;
+  Grid grid;
+  grid.stream = stream;
+  if constexpr (sizeof(S) < 8) {
+    const bool fast = fits_fast_kernels(a);
+    if (fast && (sizeof(S) == 2 || a.tf32) && tiles_grid<S, kTensorPixels<S>, false>(a, grid))
+      return forward_tensor<S>(a, grid);
+    if constexpr (sizeof(S) == 4) {
+      if (fast && tiles_grid<S, 2 * kWarp, true>(a, grid)) return launch(attend_forward_lanes<2>, grid, a);
+      if (fast && tiles_grid<S, kWarp, true>(a, grid)) return launch(attend_forward_lanes<1>, grid, a);
+    }
+  }
   return launch(attend_forward_generic<S>, {forward_plan(a).blocks, 1, kGenericPixels, generic_shared<T>(a), stream}, a);
 }
 
