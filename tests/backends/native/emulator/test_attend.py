@@ -34,7 +34,8 @@ def assert_as_exact_as_the_definition(case: Case, found: dict[str, torch.Tensor]
     for name, mine in found.items():
         assert mine.shape == right[name].shape
         assert not mine.isnan().any(), f"{name} was not written"
-        allowed = 4 * worst if right[name].numel() == 1 else error(same[name], right[name])
+        # A single number (the bias's gradient, a sum of hundreds of either sign) is exact or not by luck.
+        allowed = 4 * worst + 4 * unit if right[name].numel() == 1 else error(same[name], right[name])
         assert error(mine, right[name]) <= 2 * allowed + unit, (name, error(mine, right[name]), allowed)
 
 
