@@ -111,7 +111,7 @@ struct TensorBackward {
   const int warp, lane, warps, channels, sixteens, words;  // 16s of words and w_r, of words
   const bool gated;
   float bias;
-  // Sums of dz a_l, and of dz behind the words, over rows g and g + 8 of all tiles: in registers where they are few.
+  // P, and sums of dz a_l over rows g and g + 8 of all tiles (of dz behind the words): in registers where words are few.
   static constexpr bool in_registers = kSixteens == 2;
   float read_sum[in_registers ? 2 * kSixteens : 1][2] = {};
 
@@ -140,13 +140,20 @@ struct TensorBackward {
     else read_lane(j, e) += x;
   }
 
-  // Scores → ds, and dz behind them; P → g a.
+  // P of a row's words 8 j + 2t, 8 j + 2t + 1: in registers, or where g a will be.
+  MEMGAN_DEVICE static float2 product_of(const float (&q)[2 * kSixteens][4], int j, int h, const S* ga) {
+    if constexpr (in_registers) return {q[j][2 * h], q[j][2 * h + 1]};
+    else return E::load_pair(ga + 8 * j);
+  }
+
+  // One row's scores and P → ds, and dz behind them, and g a, where the block's sums look for them.
   MEMGAN_DEVICE void respond(
-      float (&s)[2 * kSixteens][4], float (&q)[2 * kSixteens][4], int h, float dot, int64_t p, int64_t end, int m) {
+      float (&s)[2 * kSixteens][4], const float (&q)[2 * kSixteens][4], int h, float dot, int64_t p, int64_t end, S* ds,
+      S* ga, float& closed) {
     const bool asked = a.grad_attention.data != nullptr && p < end;
     const S* given = static_cast<const S*>(a.grad_attention.data) + b * a.grad_attention.batch + p * a.grad_attention.pixel;
     const int t = lane % 4;
-    float largest = -INFINITY, z = 0, total = 0, read_dot = 0, from_read = 0;
+    float largest = -INFINITY, z = 0, total = 0, read_dot = 0, from_read = 0, given_dot = 0;
     MEMGAN_UNROLL
     for (int j = 0; j < 2 * kSixteens; ++j)
       MEMGAN_UNROLL
@@ -159,85 +166,100 @@ struct TensorBackward {
       }
     largest = largest_of_row(largest);
     MEMGAN_UNROLL
-    for (int j = 0; j < 2 * kSixteens; ++j)
+    for (int j = 0; j < 2 * kSixteens; ++j) {
+      if (j >= 2 * sixteens) continue;
+      const float2 of_value = product_of(q, j, h, ga);
       MEMGAN_UNROLL
       for (int e = 0; e < 2; ++e) {
         float& x = s[j][2 * h + e];
         const int l = 8 * j + 2 * t + e;
         x = l < packed.count ? __expf(x - largest) : 0.f;
         total += x;
-        read_dot += x * q[j][2 * h + e];
+        read_dot += x * (e == 0 ? of_value.x : of_value.y);
         if (gated && l < packed.count) from_read += x * packed.value_gate[l];
+        if (asked && l < packed.count) given_dot += x * read(given[packed.words[l] * a.grad_attention.row]);
       }
+    }
     total = sum_of_row(total);
     const float factor = packed.count > 0 ? 1.f / total : 0.f;
-    float dz = 0, mean = 0;
+    read_dot = sum_of_row(read_dot) * factor;
+    given_dot = sum_of_row(given_dot) * factor;
+    float dz = 0;
     Gate<float> gate{1.f, 0.f};
     if (gated) {
-      gate = gate_of(sum_of_row(z + from_read * factor) + bias);
-      dz = sum_of_row(read_dot * factor - dot) * gate.open * gate.closed;
-      if (t == 0) room.closed[warp * kPixels + m + lane / 4 + 8 * h] = gate.closed;
+      from_read = sum_of_row(from_read) * factor;
+      gate = gate_of(sum_of_row(z) + from_read + bias);
+      dz = (read_dot - sum_of_row(dot)) * gate.open * gate.closed;
+      if (t == 0) closed = gate.closed;
     }
+    const float mean = gate.open * read_dot + dz * from_read + given_dot;
     MEMGAN_UNROLL
-    for (int j = 0; j < 2 * kSixteens; ++j)
+    for (int j = 0; j < 2 * kSixteens; ++j) {
+      if (j >= 2 * sixteens) continue;
+      const float2 of_value = product_of(q, j, h, ga);
+      float of_score[2], opened[2];
       MEMGAN_UNROLL
       for (int e = 0; e < 2; ++e) {
-        float &x = s[j][2 * h + e], &da = q[j][2 * h + e];
         const int l = 8 * j + 2 * t + e;
-        x *= factor;
-        da *= gate.open;
+        const bool of_gate = gated && l == packed.count;
+        const float attention = s[j][2 * h + e] * factor;
+        float da = gate.open * (e == 0 ? of_value.x : of_value.y);
         if (gated && l < packed.count) da += dz * packed.value_gate[l];
         if (asked && l < packed.count) da += read(given[packed.words[l] * a.grad_attention.row]);
-        mean += x * da;
+        if (gated) add_to_read_sum(j, e, of_gate ? dz : attention * dz);
+        of_score[e] = of_gate ? dz : attention * (da - mean) * float(a.scale);
+        opened[e] = attention * gate.open;
       }
-    mean = sum_of_row(mean);
+      E::store_pair(ds + 8 * j, of_score[0], of_score[1]);
+      E::store_pair(ga + 8 * j, opened[0], opened[1]);
+    }
+  }
+
+  // Products of 16 pixels of a tile with `height` times 16 slots.
+  MEMGAN_DEVICE void multiply(float (&x)[2 * kSixteens][4], const Left& pixels, const S* slots, int height, int c) const {
     MEMGAN_UNROLL
-    for (int j = 0; j < 2 * kSixteens; ++j)
+    for (int j = 0; j < kSixteens; ++j) {
+      if (j >= height) continue;
+      Right of_slots;
+      E::right(of_slots, slots, packed.row, 16 * j, c);
       MEMGAN_UNROLL
-      for (int e = 0; e < 2; ++e) {
-        float &x = s[j][2 * h + e], &y = q[j][2 * h + e];
-        const bool of_gate = gated && 8 * j + 2 * t + e == packed.count;
-        if (gated) add_to_read_sum(j, e, of_gate ? dz : x * dz);
-        const float attention = x;
-        x = of_gate ? dz : attention * (y - mean) * float(a.scale);
-        y = attention * gate.open;
-      }
+      for (int n = 0; n < 2; ++n) E::multiply(x[2 * j + n], pixels, of_slots, n);
+    }
   }
 
   MEMGAN_DEVICE void attend(const S* r, const S* G, int64_t first, int64_t end) {
-    S *ds = room.ds + warp * room.scores_size, *ga = room.ga + warp * room.scores_size;
     MEMGAN_NO_UNROLL
     for (int m = 0; m < kPixels; m += 16) {
-      float s[2 * kSixteens][4] = {}, q[2 * kSixteens][4] = {}, dot[2] = {};
+      const int place = warp * int(room.scores_size) + (m + lane / 4) * room.scores_row + lane % 4 * 2;
+      S *ds = room.ds + place, *ga = room.ga + place;
+      float q[2 * kSixteens][4] = {}, dot[2] = {};
       MEMGAN_NO_UNROLL
       for (int c = 0; c < channels; c += 16) {
-        Left of_r, of_G;
-        E::left(of_r, r, row, c, m);
+        Left of_G, of_r;
         E::left(of_G, G, row, c, m);
-        if (gated) E::add_dots(dot, of_r, of_G);
+        multiply(q, of_G, packed.values, words, c);
+        if (!gated) continue;
+        E::left(of_r, r, row, c, m);
+        E::add_dots(dot, of_r, of_G);
+      }
+      if constexpr (!in_registers) {
         MEMGAN_UNROLL
-        for (int j = 0; j < kSixteens; ++j) {
-          if (j >= sixteens) continue;
-          Right slots;
-          E::right(slots, packed.keys, packed.row, 16 * j, c);
+        for (int j = 0; j < 2 * kSixteens; ++j)
           MEMGAN_UNROLL
-          for (int n = 0; n < 2; ++n) E::multiply(s[2 * j + n], of_r, slots, n);
-          if (j >= words) continue;
-          E::right(slots, packed.values, packed.row, 16 * j, c);
-          MEMGAN_UNROLL
-          for (int n = 0; n < 2; ++n) E::multiply(q[2 * j + n], of_G, slots, n);
-        }
+          for (int h = 0; h < 2; ++h)
+            if (j < 2 * sixteens) E::store_pair(ga + 8 * h * room.scores_row + 8 * j, q[j][2 * h], q[j][2 * h + 1]);
+      }
+      float s[2 * kSixteens][4] = {};
+      MEMGAN_NO_UNROLL
+      for (int c = 0; c < channels; c += 16) {
+        Left of_r;
+        E::left(of_r, r, row, c, m);
+        multiply(s, of_r, packed.keys, sixteens, c);
       }
       MEMGAN_UNROLL
       for (int h = 0; h < 2; ++h) {
-        respond(s, q, h, dot[h], first + m + lane / 4 + 8 * h, end, m);
-        const int at = (m + lane / 4 + 8 * h) * room.scores_row + lane % 4 * 2;
-        MEMGAN_UNROLL
-        for (int j = 0; j < 2 * kSixteens; ++j) {
-          if (j >= 2 * sixteens) continue;
-          E::store_pair(ds + at + 8 * j, s[j][2 * h], s[j][2 * h + 1]);
-          E::store_pair(ga + at + 8 * j, q[j][2 * h], q[j][2 * h + 1]);
-        }
+        const int at = 8 * h * room.scores_row, pixel = m + lane / 4 + 8 * h;
+        respond(s, q, h, dot[h], first + pixel, end, ds + at, ga + at, room.closed[warp * kPixels + pixel]);
       }
     }
   }
@@ -329,7 +351,7 @@ struct TensorBackward {
 constexpr int kBackwardPixels = 32;  // of a tile, for tensor cores
 
 template <typename S, int kSixteens>
-__global__ void __launch_bounds__(kBackwardThreads)
+__global__ void __launch_bounds__(kBackwardThreads, 1)
     attend_backward_tensor(const __grid_constant__ BackwardArgs a) {
   backward_tiles<S, kBackwardPixels, false, TensorBackward<S, kSixteens, kBackwardPixels>>(a);
 }

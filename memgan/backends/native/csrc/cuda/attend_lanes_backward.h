@@ -150,7 +150,7 @@ struct LanesBackward {
 };
 
 template <int kOwn>
-__global__ void __launch_bounds__(kBackwardThreads) attend_backward_lanes(const __grid_constant__ BackwardArgs a) {
+__global__ void __launch_bounds__(kBackwardThreads, 1) attend_backward_lanes(const __grid_constant__ BackwardArgs a) {
   backward_tiles<float, kOwn * kWarp, true, LanesBackward<kOwn>>(a);
 }
 
