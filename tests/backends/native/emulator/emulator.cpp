@@ -228,7 +228,7 @@ bool next_copy(int pending, Copy* copy) {
 
 const char* launch(const std::function<void()>& body, int64_t x, int64_t y, int threads, int64_t shared) {
   if (threads < 1 || threads > 1024 || threads % kLanes != 0) return "a block has 32 to 1024 threads, in whole warps";
-  if (shared > 227 << 10) return "a block has at most 227 KB of shared memory";
+  if (shared > kMostShared) return "a block has at most 227 KB of shared memory";
   if (x > 0x7fffffff || y > 65535) return "too many blocks";
   machine.body = &body;
   machine.ready.reserve(size_t(threads) * kBlocksAtOnce);

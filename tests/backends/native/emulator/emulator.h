@@ -36,6 +36,8 @@ const Index& block_size();
 const Index& grid_size();
 unsigned char* shared_memory();
 
+constexpr int64_t kMostShared = 227 << 10;  // bytes of a block, as on sm_90
+
 // Runs `body` once per thread of the grid. nullptr, or why it cannot be launched.
 const char* launch(const std::function<void()>& body, int64_t x, int64_t y, int threads, int64_t shared);
 

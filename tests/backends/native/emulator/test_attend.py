@@ -36,7 +36,8 @@ def assert_as_exact_as_the_definition(case: Case, found: dict[str, torch.Tensor]
     for name, mine in found.items():
         assert mine.shape == right[name].shape
         assert not mine.isnan().any(), f"{name} was not written"
-        allowed = 4 * worst if right[name].numel() == 1 else error(same[name], right[name])
+        # A single number (the bias's gradient, a sum of hundreds of either sign) is exact or not by luck.
+        allowed = 4 * worst + 4 * unit if right[name].numel() == 1 else error(same[name], right[name])
         assert error(mine, right[name]) <= 2 * allowed + unit, (name, error(mine, right[name]), allowed)
 
 
@@ -47,12 +48,34 @@ def test_results_and_gradients_are_as_exact_as_the_definition_s(
 ) -> None:
     shapes: list[dict[str, int]] = [
         {"batch": 3, "channels": 5, "height": 7, "width": 11, "words": 13},
-        {"batch": 2, "channels": 16, "height": 12, "width": 16, "words": 18},
         {"batch": 1, "channels": 1, "height": 1, "width": 1, "words": 1},
     ]
     cases = [
         Case(op, Inputs.random(**shape, dtype=dtype, channels_last=last), seed=index)
         for index, (shape, last) in enumerate((shape, last) for shape in shapes for last in (False, True))
+    ]
+    for case, found in zip(cases, run(program, tmp_path, *cases)):
+        assert_as_exact_as_the_definition(case, found)
+
+
+TILES: dict[str, dict[str, int]] = {
+    "paper": {"batch": 2, "channels": 32, "height": 12, "width": 12, "words": 18},
+    "no tile": {"batch": 2, "channels": 20, "height": 9, "width": 11, "words": 31},
+    "two passes": {"batch": 1, "channels": 24, "height": 5, "width": 16, "words": 41},
+    "many words": {"batch": 1, "channels": 16, "height": 6, "width": 8, "words": 128},
+}
+
+
+@pytest.mark.parametrize("dtype", ["tf32", torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("shape", TILES)
+def test_tiles_of_pixels_on_tensor_cores_and_on_lanes(
+    shape: str, dtype: torch.dtype | str, program: Path, tmp_path: Path
+) -> None:
+    tf32 = dtype == "tf32"
+    stored = torch.float32 if isinstance(dtype, str) else dtype
+    cases = [
+        Case(op, Inputs.random(**TILES[shape], dtype=stored, channels_last=last), tf32=tf32, seed=index)
+        for index, (op, last) in enumerate((op, last) for op in OPS for last in (False, True))
     ]
     for case, found in zip(cases, run(program, tmp_path, *cases)):
         assert_as_exact_as_the_definition(case, found)

@@ -34,6 +34,7 @@ struct AttendArgs {
 struct ForwardArgs : AttendArgs {
   MutablePixels out;          // (B, D, N)
   void* attention = nullptr;  // (B, L, N) contiguous, or nullptr: not asked for
+  int64_t blocks = 1;         // of an image; set by the launch
 };
 
 // The partial sums of one chunk of an image's pixels, in the dtype that the kernel computes in:
@@ -54,6 +55,7 @@ struct BackwardArgs : AttendArgs {
   int64_t first_image = 0, images = 0;  // which images this launch works on: what fits the workspace
   int64_t chunks = 1;                   // of an image
   int64_t chunk_pixels = 0;
+  bool shared_sums = false;  // a block's partial sums are in shared memory while it adds to them
 };
 
 MEMGAN_BOTH int64_t partial_size(const AttendArgs& a) { return (a.L + 1) * a.C + a.L * a.D + a.L + 1; }
@@ -62,8 +64,8 @@ constexpr int64_t kMostWords = 16384;  // as many fit the kernels' lists in shar
 
 // Bytes of workspace that the launches below need: at most 8 MB, but for gradients of keys and values that are larger
 // than that themselves.
-inline int64_t forward_workspace(const AttendArgs& a);
-inline int64_t backward_workspace(const AttendArgs& a);
+inline int64_t forward_workspace(const ForwardArgs& a);
+inline int64_t backward_workspace(const BackwardArgs& a);
 
 // One launch, and up to three an image group. nullptr, or why the device refused.
 inline const char* forward(const ForwardArgs& a, void* stream);

@@ -12,6 +12,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
+
+#include <atomic>
 #define MEMGAN_UNROLL _Pragma("unroll")
 #define MEMGAN_NO_UNROLL _Pragma("unroll 1")
 #else
@@ -53,7 +55,11 @@ MEMGAN_DEVICE float read(Bf16 x) { return __bfloat162float(__ushort_as_bfloat16(
 MEMGAN_DEVICE float read(Half x) { return __half2float(__ushort_as_half(x.bits)); }
 MEMGAN_DEVICE void write_to(Bf16& to, float x) { to.bits = __bfloat16_as_ushort(__float2bfloat16_rn(x)); }
 MEMGAN_DEVICE void write_to(Half& to, float x) { to.bits = __half_as_ushort(__float2half_rn(x)); }
+MEMGAN_DEVICE float bits_as_float(uint32_t bits) { return __uint_as_float(bits); }
+MEMGAN_DEVICE uint32_t float_as_bits(float x) { return __float_as_uint(x); }
 #else
+inline float bits_as_float(uint32_t bits) { return emulator::float_of(bits); }
+inline uint32_t float_as_bits(float x) { return emulator::bits_of(x); }
 inline float read(Bf16 x) { return emulator::from_bf16(x.bits); }
 inline float read(Half x) { return emulator::from_half(x.bits); }
 inline void write_to(Bf16& to, float x) { to.bits = emulator::to_bf16(x); }
@@ -76,6 +82,22 @@ template <typename S>
 MEMGAN_DEVICE uint32_t packed_pair(float low, float high) {
   return uint32_t(written<S>(low).bits) | uint32_t(written<S>(high).bits) << 16;
 }
+
+// Sixteen bytes as numbers, in registers: every index must be known when the kernel is compiled.
+template <typename S>
+struct Sixteen {
+  uint4 bits;
+  MEMGAN_DEVICE uint32_t& word(int i) { return i == 0 ? bits.x : i == 1 ? bits.y : i == 2 ? bits.z : bits.w; }
+  MEMGAN_DEVICE uint32_t word(int i) const { return i == 0 ? bits.x : i == 1 ? bits.y : i == 2 ? bits.z : bits.w; }
+  MEMGAN_DEVICE S operator[](int i) const {
+    if constexpr (sizeof(S) == 2) return S{uint16_t(word(i / 2) >> i % 2 * 16)};
+    else return bits_as_float(word(i));
+  }
+  MEMGAN_DEVICE void set(int i, S x) {
+    if constexpr (sizeof(S) == 2) word(i / 2) = (word(i / 2) & 0xffffu << (1 - i % 2) * 16) | uint32_t(x.bits) << i % 2 * 16;
+    else word(i) = float_as_bits(x);
+  }
+};
 
 // ---- shared memory, and copies into it that go on while the thread does
 
@@ -194,6 +216,18 @@ struct Grid {
 };
 
 #if defined(__CUDACC__)
+// Bytes of shared memory that a block may have on the current device.
+inline int64_t most_shared() {
+  constexpr int kDevices = 64;
+  static std::atomic<int> known[kDevices];
+  int device = 0, bytes = 48 << 10;
+  if (cudaGetDevice(&device) != cudaSuccess) return bytes;
+  if (device < kDevices && known[device] != 0) return known[device];
+  if (cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) != cudaSuccess) return 48 << 10;
+  if (device < kDevices) known[device] = bytes;
+  return bytes;
+}
+
 // nullptr, or the words of CUDA's error. A grid without blocks is no launch and no error.
 template <typename Args>
 const char* launch(void (*kernel)(Args), const Grid& grid, const Args& args) {
@@ -212,6 +246,8 @@ const char* launch(void (*kernel)(Args), const Grid& grid, const Args& args) {
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
 #else
+inline int64_t most_shared() { return emulator::kMostShared; }
+
 template <typename Args>
 const char* launch(void (*kernel)(Args), const Grid& grid, const Args& args) {
   if (grid.x == 0 || grid.y == 0) return nullptr;
