@@ -57,7 +57,9 @@ def test_results_and_gradients_are_as_exact_as_the_definition_s(
     assert fused[0].stride() == inputs.features.stride() or fused[0].shape[1] == 1
     pairs = [*zip(fused, plain, exact)]
     pairs += zip(gradients(fused, tensors), gradients(plain, tensors), gradients(exact, wide.floating(op)))
-    unit = torch.finfo(dtype).eps * (40 if dtype == torch.float64 else 2)
+    # Rounding that grows with the terms of a sum: the definition's sums are blocked, a kernel's may run one by one.
+    terms = max(1.0, inputs.features.shape[1] / 32)
+    unit = torch.finfo(dtype).eps * (40 if dtype == torch.float64 else 2) * terms
     worst = max(error(theirs, right) for _, theirs, right in pairs)
     for mine, theirs, right in pairs:
         assert mine.dtype == dtype
