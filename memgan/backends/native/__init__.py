@@ -43,5 +43,10 @@ def unsupported_reason(op: str, *args: Any, **kwargs: Any) -> str | None:
         if gate is None or gate.shape[0] != 1:
             return "a write without a gate, or with one a memory channel, has no fused kernel"
     if features is not None and features.device.type == "cuda":
-        return loader.device_reason(features.device.index or 0)
+        reason = loader.device_reason(features.device.index or 0)
+        keys = None if op == "memory_write" else args[1] if len(args) > 1 else kwargs.get("keys")
+        words = 0 if keys is None else keys.shape[1]
+        if reason is None and words > loader.STATE.most_words:
+            reason = f"the CUDA kernels take at most {loader.STATE.most_words} words, got {words}"
+        return reason
     return loader.load()

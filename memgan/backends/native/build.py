@@ -84,8 +84,9 @@ class Plan:
         if self.toolkit:
             texts += [_identity(str(self.toolkit.nvcc)), *CUDA_FLAGS, *self.architectures]
         digest.update("\n".join(texts).encode())
-        for path in sorted(CSRC.rglob("*")):
-            if path.suffix in (".h", ".cpp", *([".cu"] if self.toolkit else [])):
+        folders = ("cpu", "cuda") if self.toolkit else ("cpu",)
+        for path in sorted([*CSRC.glob("*"), *(path for name in folders for path in CSRC.glob(f"{name}/*"))]):
+            if path.is_file():
                 digest.update(str(path.relative_to(CSRC)).encode() + path.read_bytes())
         return digest.hexdigest()[:16]
 

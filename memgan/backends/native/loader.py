@@ -33,6 +33,7 @@ class State:
     without_cuda: str | None = None  # why it holds none
     runtime: int = 0  # the CUDA runtime inside, 13000 for 13.0
     driver: int = 0  # the newest runtime that the driver takes; 0: no driver
+    most_words: int = 0  # that the CUDA kernels take
     of_device: dict[int, str | None] = field(default_factory=dict)  # answers of `device_reason`
 
 
@@ -106,6 +107,7 @@ def _load() -> None:
         if hasattr(library, "memgan_cuda_architectures"):
             library.memgan_cuda_architectures.restype = ctypes.c_char_p
             STATE.architectures = tuple(library.memgan_cuda_architectures().decode().split())
+            STATE.most_words = library.memgan_cuda_most_words()
             STATE.runtime, STATE.driver = library.memgan_cuda_runtime(), library.memgan_cuda_driver()
     except build.NoCompiler as error:
         STATE.reason, STATE.error = str(error), error

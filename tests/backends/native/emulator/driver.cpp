@@ -1,4 +1,4 @@
-// Runs the CUDA kernels of memory_read and memory_refine in the emulator: `driver FOLDER...`, a case a folder.
+// Runs the CUDA kernels in the emulator: `driver FOLDER...`, a case a folder.
 //
 // A case is what tests/backends/native/emulator/cases.py writes: `case.txt` and one file of bytes a tensor. Every buffer
 // is exactly as long as its tensor's storage; results and workspace start as NaN.
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "attend_launch.h"
+#include "write_launch.h"
 
 using namespace memgan;
 using namespace memgan::cuda;
@@ -87,8 +88,43 @@ struct Workspace {
   explicit Workspace(int64_t size) : bytes(new unsigned char[size]) { std::memset(bytes.get(), 0xff, size); }
 };
 
+void describe(const Case& in, WriteArgs& a) {
+  a.dtype = Dtype(in.number("dtype"));
+  a.B = in.number("B"), a.L = in.number("L"), a.E = in.number("E"), a.C = in.number("C"), a.M = in.number("M");
+  a.words = in.data("words"), a.summary = in.data("image_summary");
+  a.word_weight = in.data("word_weight"), a.word_bias = in.data("word_bias");
+  a.image_weight = in.data("image_weight"), a.image_bias = in.data("image_bias");
+  a.gate_word = in.data("gate_word"), a.gate_image = in.data("gate_image");
+}
+
+void run_write(const Case& in) {
+  WriteForwardArgs f;
+  describe(in, f);
+  f.out = in.data("memory");
+  check(write_memory(f, nullptr));
+  WriteBackwardArgs a;
+  describe(in, a);
+  const Workspace workspace(write_workspace(a));
+  a.workspace = workspace.bytes.get();
+  a.grad = in.data("grad");
+  const auto side = [&](int64_t rows, int64_t inputs, const void* x, const std::string& of, const char* summary) {
+    const auto data = [&](const std::string& name) { return in.data(name.c_str()); };
+    return LinearBackward{
+        rows, inputs, x, data(of + "_weight"), data("gate_" + of), data(std::string("grad_") + summary),
+        data("grad_" + of + "_weight"), data("grad_" + of + "_bias"), data("grad_gate_" + of), nullptr};
+  };
+  a.words_side = side(a.B * a.L, a.E, a.words, "word", "words");
+  a.image_side = side(a.B, a.C, a.summary, "image", "image_summary");
+  check(write_gradients(a, nullptr));
+  for (const char* name :
+       {"memory", "grad_words", "grad_image_summary", "grad_word_weight", "grad_word_bias", "grad_image_weight",
+        "grad_image_bias", "grad_gate_word", "grad_gate_image"})
+    in.write(name);
+}
+
 void run(const Case& in) {
   memgan::emulator::set_seed(uint64_t(in.number("seed")));
+  if (in.buffers.count("memory")) return run_write(in);
   if (in.buffers.count("out")) {
     ForwardArgs f;
     describe(in, f);

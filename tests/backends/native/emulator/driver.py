@@ -24,7 +24,9 @@ def compiled(folder: Path, *flags: str, kernels: Path = CUDA, source: str = "dri
         raise build.NoCompiler
     options = ["-std=c++20", "-Wno-psabi", f"-I{kernels}", f"-I{HERE}"]
     scheduler, program = folder / "emulator.o", folder / "driver"
-    subprocess.run([command, *options, "-O2", "-c", str(HERE / "emulator.cpp"), "-o", str(scheduler)], check=True)
+    subprocess.run(
+        [command, *options, "-O2", "-c", str(HERE / "emulator.cpp"), "-o", str(scheduler)], check=True
+    )
     subprocess.run(
         [command, *options, "-O1", *flags, str(HERE / source), str(scheduler), "-o", str(program)], check=True
     )
@@ -61,7 +63,10 @@ class Case:
         if self.attention:
             found["attention"] = x.features.new_empty(*x.keys.shape[:2], *x.features.shape[2:])
         found["grad_features"] = registration.empty_pixels(x.features, x.features.shape[1])
-        found |= {"grad_keys": x.keys.new_empty(x.keys.shape), "grad_values": x.values.new_empty(x.values.shape)}
+        found |= {
+            "grad_keys": x.keys.new_empty(x.keys.shape),
+            "grad_values": x.values.new_empty(x.values.shape),
+        }
         if self.op == "memory_refine":
             found |= {"grad_weight": torch.empty_like(x.weight), "grad_bias": torch.empty_like(x.bias)}
         return found

@@ -25,7 +25,9 @@ def assert_as_exact_as_the_definition(case: Case, found: dict[str, torch.Tensor]
     plain = case.inputs.defined(case.op)
     names = ["out", "attention"] if case.attention else ["out"]
     right = dict(zip(names, exact)) | dict(zip(list(found)[len(names) :], case.derivatives(wide, exact)))
-    same = dict(zip(names, plain)) | dict(zip(list(found)[len(names) :], case.derivatives(case.inputs, plain)))
+    same = dict(zip(names, plain)) | dict(
+        zip(list(found)[len(names) :], case.derivatives(case.inputs, plain))
+    )
     assert len(tensors) == len(found) - len(names)
     unit = torch.finfo(dtype).eps * (40 if dtype == torch.float64 else 2)
     if case.tf32:
@@ -101,7 +103,11 @@ def test_no_words_no_pixels_no_images_and_words_that_are_all_padding(
 def test_attention_is_written_only_when_asked_for_and_its_gradient_is_optional(
     program: Path, tmp_path: Path
 ) -> None:
-    cases = [Case("memory_refine", Inputs.random(), attention=a, given=g) for a in (True, False) for g in (True, False)]
+    cases = [
+        Case("memory_refine", Inputs.random(), attention=a, given=g)
+        for a in (True, False)
+        for g in (True, False)
+    ]
     for case, found in zip(cases, run(program, tmp_path, *cases)):
         assert ("attention" in found) == case.attention
         assert_as_exact_as_the_definition(case, found)

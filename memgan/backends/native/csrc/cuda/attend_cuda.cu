@@ -5,16 +5,6 @@
 namespace memgan::cuda {
 namespace {
 
-Dtype dtype_of(const Tensor& t) {
-  switch (t.scalar_type()) {
-    case ScalarType::Float: return Dtype::float32;
-    case ScalarType::Double: return Dtype::float64;
-    case ScalarType::BFloat16: return Dtype::bfloat16;
-    case ScalarType::Half: return Dtype::float16;
-    default: STD_TORCH_CHECK(false, "memgan: the CUDA kernels take float32, float64, bfloat16 and float16");
-  }
-}
-
 struct GateTensors {
   Tensor weight, bias;
 };

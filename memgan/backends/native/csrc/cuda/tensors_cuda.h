@@ -7,6 +7,7 @@
 #include <torch/csrc/stable/accelerator.h>
 
 #include "../tensors.h"
+#include "device.h"
 
 namespace memgan::cuda {
 
@@ -36,6 +37,16 @@ class OnDeviceOf {
   torch::stable::accelerator::DeviceGuard guard_;
   cudaStream_t stream_;
 };
+
+inline Dtype dtype_of(const Tensor& t) {
+  switch (t.scalar_type()) {
+    case ScalarType::Float: return Dtype::float32;
+    case ScalarType::Double: return Dtype::float64;
+    case ScalarType::BFloat16: return Dtype::bfloat16;
+    case ScalarType::Half: return Dtype::float16;
+    default: STD_TORCH_CHECK(false, "memgan: the CUDA kernels take float32, float64, bfloat16 and float16");
+  }
+}
 
 // Of what a launch returned: nullptr, or CUDA's words.
 inline void check_launch(const char* error, const char* kernel) {
