@@ -2,6 +2,7 @@
 // taken for the kernels'; ThreadSanitizer is told of fibers and barriers by its own calls where it is linked.
 #include "emulator.h"
 
+#include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -18,6 +19,7 @@ void __tsan_destroy_fiber(void* fiber) __attribute__((weak));
 void __tsan_switch_to_fiber(void* fiber, unsigned flags) __attribute__((weak));
 void __tsan_acquire(void* address) __attribute__((weak));
 void __tsan_release(void* address) __attribute__((weak));
+void __asan_init() __attribute__((weak));
 }
 
 namespace memgan::emulator {
@@ -33,10 +35,32 @@ void release(void* address) {
   if (__tsan_release != nullptr) __tsan_release(address);
 }
 
+// Where a fiber stands. It starts by ucontext, and goes on by jumps, which ask nothing of the system; sanitizers take
+// jumps between stacks amiss, so with them it is ucontext always.
+struct Context {
+  ucontext_t first;
+  jmp_buf later;
+  bool started = false;
+};
+
+bool jumps() { return __tsan_create_fiber == nullptr && __asan_init == nullptr; }
+
+void change(Context& from, Context& to) {
+  if (!jumps()) {
+    swapcontext(&from.first, &to.first);
+    return;
+  }
+  if (_setjmp(from.later) != 0) return;
+  from.started = true;
+  if (to.started) _longjmp(to.later, 1);
+  to.started = true;
+  setcontext(&to.first);
+}
+
 struct Block;
 
 struct Thread {
-  ucontext_t context;
+  Context context;
   void* stack = nullptr;
   void* fiber = nullptr;  // ThreadSanitizer's
   Block* block = nullptr;
@@ -77,7 +101,7 @@ struct Block {
 };
 
 struct Machine {
-  ucontext_t context;
+  Context context;
   void* fiber = nullptr;
   Thread* running = nullptr;
   std::vector<Thread*> ready;
@@ -100,7 +124,7 @@ struct Machine {
 void to_machine() {
   Thread* self = machine.running;
   if (__tsan_switch_to_fiber != nullptr) __tsan_switch_to_fiber(machine.fiber, 1);  // 1: orders nothing
-  swapcontext(&self->context, &machine.context);
+  change(self->context, machine.context);
 }
 
 void meet(Meeting& meeting, const char* what, bool orders) {
@@ -141,11 +165,12 @@ void start(Thread& thread) {
   }
   thread.stack = machine.stacks.back();
   machine.stacks.pop_back();
-  getcontext(&thread.context);
-  thread.context.uc_stack.ss_sp = thread.stack;
-  thread.context.uc_stack.ss_size = kStack;
-  thread.context.uc_link = nullptr;
-  makecontext(&thread.context, run_thread, 0);
+  ucontext_t& context = thread.context.first;
+  getcontext(&context);
+  context.uc_stack.ss_sp = thread.stack;
+  context.uc_stack.ss_size = kStack;
+  context.uc_link = nullptr;
+  makecontext(&context, run_thread, 0);
   if (__tsan_create_fiber != nullptr) thread.fiber = __tsan_create_fiber(0);
   machine.ready.push_back(&thread);
 }
@@ -170,7 +195,7 @@ void run(std::vector<std::unique_ptr<Block>>& blocks) {
     machine.running = machine.ready.back();
     machine.ready.pop_back();
     if (__tsan_switch_to_fiber != nullptr) __tsan_switch_to_fiber(machine.running->fiber, 1);
-    swapcontext(&machine.context, &machine.running->context);
+    change(machine.context, machine.running->context);
   }
   machine.running = nullptr;
 }

@@ -66,9 +66,10 @@ MEMGAN_DEVICE void backward_tiles(const BackwardArgs& a) {
   S *r = room.r + warp * room.tile_size, *G = room.G + warp * room.tile_size;
 
   Work work(a, room, b);
-  const int64_t begin = chunk * a.chunk_pixels, end = begin + a.chunk_pixels < a.N ? begin + a.chunk_pixels : a.N;
-  for (int64_t base = begin; base < end; base += warps * kPixels) {
-    const int64_t first = base + warp * kPixels;
+  const int begin = int(chunk * a.chunk_pixels);  // N is at most 2^30 here
+  const int end = int(begin + a.chunk_pixels < a.N ? begin + a.chunk_pixels : a.N);
+  for (int base = begin; base < end; base += warps * kPixels) {
+    const int first = base + warp * kPixels;
     Tile<S, kPixels>::load(a.r, r_way, b, first, end, channels, r);
     Tile<S, kPixels>::load(a.grad_out, G_way, b, first, end, channels, G);
     commit_copies();
@@ -148,7 +149,7 @@ struct TensorBackward {
 
   // One row's scores and P → ds, and dz behind them, and g a, where the block's sums look for them.
   MEMGAN_DEVICE void respond(
-      float (&s)[2 * kSixteens][4], const float (&q)[2 * kSixteens][4], int h, float dot, int64_t p, int64_t end, S* ds,
+      float (&s)[2 * kSixteens][4], const float (&q)[2 * kSixteens][4], int h, float dot, int p, int end, S* ds,
       S* ga, float& closed) {
     const bool asked = a.grad_attention.data != nullptr && p < end;
     const S* given = static_cast<const S*>(a.grad_attention.data) + b * a.grad_attention.batch + p * a.grad_attention.pixel;
@@ -227,7 +228,7 @@ struct TensorBackward {
     }
   }
 
-  MEMGAN_DEVICE void attend(const S* r, const S* G, int64_t first, int64_t end) {
+  MEMGAN_DEVICE void attend(const S* r, const S* G, int first, int end) {
     MEMGAN_NO_UNROLL
     for (int m = 0; m < kPixels; m += 16) {
       const int place = warp * int(room.scores_size) + (m + lane / 4) * room.scores_row + lane % 4 * 2;
@@ -294,25 +295,28 @@ struct TensorBackward {
     }
   }
 
-  // G → grad_r, where it lies.
+  // G → grad_r, where it lies. The factors of few words wait in registers.
   MEMGAN_DEVICE void grad(S* G) const {
     const S* ds = room.ds + warp * room.scores_size;
     MEMGAN_NO_UNROLL
     for (int m = 0; m < kPixels; m += 16) {
-      Right weights[kSixteens];
+      Right factors[in_registers ? kSixteens : 1];
       MEMGAN_UNROLL
       for (int j = 0; j < kSixteens; ++j)
-        if (j < sixteens) E::right(weights[j], ds, room.scores_row, m, 16 * j);
+        if (in_registers && j < sixteens) E::right(factors[j], ds, room.scores_row, m, 16 * j);
       MEMGAN_NO_UNROLL
       for (int c = 0; c < channels; c += 16) {
         float o[2][4] = {};
-        MEMGAN_UNROLL
-        for (int j = 0; j < kSixteens; ++j) {
-          if (j >= sixteens) continue;
-          Left keys;
-          E::left(keys, packed.keys, packed.row, 16 * j, c);
+        if constexpr (in_registers) {
           MEMGAN_UNROLL
-          for (int n = 0; n < 2; ++n) E::multiply(o[n], keys, weights[j], n);
+          for (int j = 0; j < kSixteens; ++j)
+            if (j < sixteens) add_keys(o, 16 * j, c, factors[j]);
+        } else {
+          MEMGAN_NO_UNROLL
+          for (int j = 0; j < sixteens; ++j) {
+            E::right(factors[0], ds, room.scores_row, m, 16 * j);
+            add_keys(o, 16 * j, c, factors[0]);
+          }
         }
         MEMGAN_UNROLL
         for (int n = 0; n < 2; ++n)
@@ -330,6 +334,12 @@ struct TensorBackward {
           }
       }
     }
+  }
+  MEMGAN_DEVICE void add_keys(float (&o)[2][4], int l, int c, const Right& factors) const {
+    Left keys;
+    E::left(keys, packed.keys, packed.row, l, c);
+    MEMGAN_UNROLL
+    for (int n = 0; n < 2; ++n) E::multiply(o[n], keys, factors, n);
   }
 
   MEMGAN_DEVICE void read_sums() const {

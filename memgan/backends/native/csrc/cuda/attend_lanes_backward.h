@@ -36,7 +36,7 @@ struct LanesBackward {
   MEMGAN_DEVICE float& read_lane(int l) const { return room.read_lanes[(warp * room.words + l) * kWarp + lane]; }
 
   // One pixel's columns: scores → ds, and dz behind them; P → g a.
-  MEMGAN_DEVICE void respond(float* s, float* q, float dot, int64_t p, int64_t end, float& closed) const {
+  MEMGAN_DEVICE void respond(float* s, float* q, float dot, int p, int end, float& closed) const {
     const bool asked = a.grad_attention.data != nullptr && p < end;
     const float* given =
         static_cast<const float*>(a.grad_attention.data) + b * a.grad_attention.batch + p * a.grad_attention.pixel;
@@ -73,7 +73,7 @@ struct LanesBackward {
     }
   }
 
-  MEMGAN_DEVICE void attend(const float* r, const float* G, int64_t first, int64_t end) {
+  MEMGAN_DEVICE void attend(const float* r, const float* G, int first, int end) {
     float *s = room.ds + warp * room.scores_size + lane, *q = room.ga + warp * room.scores_size + lane;
     products_of<kOwn>(packed.keys, packed.rows, packed.row, r + lane, row, channels, s, kPixels);
     products_of<kOwn>(packed.values, packed.count, packed.row, G + lane, row, channels, q, kPixels);

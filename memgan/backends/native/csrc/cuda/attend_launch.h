@@ -17,7 +17,7 @@ inline int64_t computed_bytes(const AttendArgs& a) { return a.dtype == Dtype::fl
 
 // Whether the fast kernels take these sizes; what is then left to ask is the room in shared memory.
 inline bool fits_fast_kernels(const AttendArgs& a) {
-  return a.dtype != Dtype::float64 && a.C == a.D && a.C <= 256 && a.L <= 128 && a.N < int64_t(1) << 31;
+  return a.dtype != Dtype::float64 && a.C == a.D && a.C <= 256 && a.L <= 128 && a.N <= int64_t(1) << 30;
 }
 inline bool on_tensor_cores(const AttendArgs& a) { return a.dtype != Dtype::float32 || a.tf32; }
 
