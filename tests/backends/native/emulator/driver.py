@@ -17,7 +17,7 @@ CUDA = build.CSRC / "cuda"
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # as device.h's Dtype counts
 
 
-def compiled(folder: Path, *flags: str, kernels: Path = CUDA, source: str = "driver.cpp") -> Path:
+def compiled(folder: Path, *flags: str, kernels: Path = CUDA) -> Path:
     """The program, in ``folder``; ``flags`` go to the kernels and the link, not to the scheduler."""
     command = build.compiler()
     if command is None:
@@ -28,7 +28,8 @@ def compiled(folder: Path, *flags: str, kernels: Path = CUDA, source: str = "dri
         [command, *options, "-O2", "-c", str(HERE / "emulator.cpp"), "-o", str(scheduler)], check=True
     )
     subprocess.run(
-        [command, *options, "-O1", *flags, str(HERE / source), str(scheduler), "-o", str(program)], check=True
+        [command, *options, "-O1", *flags, str(HERE / "driver.cpp"), str(scheduler), "-o", str(program)],
+        check=True,
     )
     return program
 

@@ -63,6 +63,7 @@ TILES: dict[str, dict[str, int]] = {
     "no tile": {"batch": 2, "channels": 20, "height": 9, "width": 11, "words": 31},
     "two passes": {"batch": 1, "channels": 24, "height": 5, "width": 16, "words": 41},
     "many words": {"batch": 1, "channels": 16, "height": 6, "width": 8, "words": 128},
+    "the most": {"batch": 1, "channels": 256, "height": 3, "width": 7, "words": 128},
 }
 
 
@@ -74,9 +75,11 @@ def test_tiles_of_pixels_on_tensor_cores_and_on_lanes(
     tf32 = dtype == "tf32"
     stored = torch.float32 if isinstance(dtype, str) else dtype
     cases = [
-        Case(op, Inputs.random(**TILES[shape], dtype=stored, channels_last=last), tf32=tf32, seed=index)
-        for index, (op, last) in enumerate((op, last) for op in OPS for last in (False, True))
+        Case(op, Inputs.random(**TILES[shape], dtype=stored, channels_last=op == "memory_read"), tf32=tf32)
+        for op in OPS
     ]
+    for case in cases:
+        case.inputs.scale = case.inputs.features.shape[1] ** -0.5  # attention that is no single word's
     for case, found in zip(cases, run(program, tmp_path, *cases)):
         assert_as_exact_as_the_definition(case, found)
 
