@@ -165,6 +165,7 @@ void run_attend(const Case& in) {
 
 void run(const Case& in) {
   memgan::emulator::set_seed(uint64_t(in.number("seed")));
+  memgan::emulator::set_most_shared(in.numbers.count("shared") ? in.number("shared") : 227 << 10);
   with_dtype(in, [&](auto s) {
     using S = decltype(s);
     if (in.buffers.count("memory")) run_write<S>(in);

@@ -43,10 +43,11 @@ class Case:
     tf32: bool = False
     attention: bool = True
     given: bool = True  # whether attention has a gradient
-    seed: int = 0
+    seed: int = 0  # of the order in which threads take turns
+    shared: int = 227 << 10  # bytes of shared memory that a block may have
 
     def __post_init__(self) -> None:
-        made = torch.Generator().manual_seed(self.seed + 100)
+        made = torch.Generator().manual_seed(100)
         features, values = self.inputs.features, self.inputs.values
 
         def normal(*size: int) -> Tensor:
@@ -87,6 +88,7 @@ class Case:
             "N": height * width,
             "scale": x.scale,
             "seed": self.seed,
+            "shared": self.shared,
         }
         lines = [f"number {name} {value!r}" for name, value in numbers.items()]
         given: dict[str, Tensor | None] = {

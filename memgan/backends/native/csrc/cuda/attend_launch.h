@@ -215,30 +215,11 @@ const char* backward_of(BackwardArgs a, void* stream) {
   return launch(attend_finish_gate<S>, {ceil_of(2 * a.C + 1, kFinishThreads), 1, kFinishThreads, 0, stream}, a);
 }
 
-// ---- all dtypes
-
-// Calls `work` with a number of the dtype that tensors are stored in.
-template <typename Work>
-auto with_stored(Dtype dtype, Work&& work) {
-  switch (dtype) {
-    case Dtype::float64: return work(double{});
-    case Dtype::bfloat16: return work(Bf16{});
-    case Dtype::float16: return work(Half{});
-    default: return work(float{});
-  }
-}
-
-inline int64_t forward_workspace(const ForwardArgs& a) {
-  return with_stored(a.dtype, [&](auto s) { return forward_workspace_of<decltype(s)>(a); });
-}
-inline int64_t backward_workspace(const BackwardArgs& a) {
-  return with_stored(a.dtype, [&](auto s) { return backward_workspace_of<decltype(s)>(a); });
-}
-inline const char* forward(const ForwardArgs& a, void* stream) {
-  return with_stored(a.dtype, [&](auto s) { return forward_of<decltype(s)>(a, stream); });
-}
-inline const char* backward(const BackwardArgs& a, void* stream) {
-  return with_stored(a.dtype, [&](auto s) { return backward_of<decltype(s)>(a, stream); });
-}
+// In a file of its own for each dtype: they are compiled at the same time.
+#define MEMGAN_ATTEND_KERNELS(S)                                    \
+  template int64_t forward_workspace_of<S>(const ForwardArgs&);     \
+  template int64_t backward_workspace_of<S>(const BackwardArgs&);   \
+  template const char* forward_of<S>(ForwardArgs, void*);           \
+  template const char* backward_of<S>(BackwardArgs, void*);
 
 }  // namespace memgan::cuda
