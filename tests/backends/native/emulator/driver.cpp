@@ -1,6 +1,6 @@
 // Runs the CUDA kernels in the emulator: `driver FOLDER...`, a case a folder.
 //
-// A case is what tests/backends/native/emulator/cases.py writes: `case.txt` and one file of bytes a tensor. Every buffer
+// A case is what driver.py and write_case.py write: `case.txt` and one file of bytes a tensor. Every buffer
 // is exactly as long as its tensor's storage; results and workspace start as NaN.
 #include <cstdio>
 #include <cstdlib>
@@ -97,11 +97,22 @@ void describe(const Case& in, WriteArgs& a) {
   a.gate_word = in.data("gate_word"), a.gate_image = in.data("gate_image");
 }
 
+// Calls `work` with a number of the case's dtype; with ONLY defined that is the only one: it is compiled sooner.
+template <typename Work>
+void with_dtype(const Case& in, Work&& work) {
+#if defined(ONLY)
+  if (in.number("dtype") >= 0) work(ONLY{});
+#else
+  with_stored(Dtype(in.number("dtype")), work);
+#endif
+}
+
+template <typename S>
 void run_write(const Case& in) {
   WriteForwardArgs f;
   describe(in, f);
   f.out = in.data("memory");
-  check(write_memory(f, nullptr));
+  check(write_forward_of<S>(f, nullptr));
   WriteBackwardArgs a;
   describe(in, a);
   const Workspace workspace(write_workspace(a));
@@ -115,29 +126,28 @@ void run_write(const Case& in) {
   };
   a.words_side = side(a.B * a.L, a.E, a.words, "word", "words");
   a.image_side = side(a.B, a.C, a.summary, "image", "image_summary");
-  check(write_gradients(a, nullptr));
+  check(write_backward_of<S>(a, nullptr));
   for (const char* name :
        {"memory", "grad_words", "grad_image_summary", "grad_word_weight", "grad_word_bias", "grad_image_weight",
         "grad_image_bias", "grad_gate_word", "grad_gate_image"})
     in.write(name);
 }
 
-void run(const Case& in) {
-  memgan::emulator::set_seed(uint64_t(in.number("seed")));
-  if (in.buffers.count("memory")) return run_write(in);
+template <typename S>
+void run_attend(const Case& in) {
   if (in.buffers.count("out")) {
     ForwardArgs f;
     describe(in, f);
-    const Workspace workspace(forward_workspace(f));
+    const Workspace workspace(forward_workspace_of<S>(f));
     f.workspace = workspace.bytes.get();
     f.out = in.view<MutablePixels>("out");
     f.attention = in.data("attention");
-    check(forward(f, nullptr));
+    check(forward_of<S>(f, nullptr));
   }
   if (in.buffers.count("grad_features")) {
     BackwardArgs a;
     describe(in, a);
-    const Workspace workspace(backward_workspace(a));
+    const Workspace workspace(backward_workspace_of<S>(a));
     a.workspace = workspace.bytes.get();
     a.grad_out = in.view<Pixels>("grad");
     a.grad_attention = in.view<Pixels>("grad_attention");
@@ -146,11 +156,21 @@ void run(const Case& in) {
     a.grad_values = in.data("grad_values");
     a.grad_weight = in.data("grad_weight");
     a.grad_bias = in.data("grad_bias");
-    check(backward(a, nullptr));
+    check(backward_of<S>(a, nullptr));
   }
   for (const char* name :
        {"out", "attention", "grad_features", "grad_keys", "grad_values", "grad_weight", "grad_bias"})
     in.write(name);
+}
+
+void run(const Case& in) {
+  memgan::emulator::set_seed(uint64_t(in.number("seed")));
+  memgan::emulator::set_most_shared(in.numbers.count("shared") ? in.number("shared") : 227 << 10);
+  with_dtype(in, [&](auto s) {
+    using S = decltype(s);
+    if (in.buffers.count("memory")) run_write<S>(in);
+    else run_attend<S>(in);
+  });
 }
 
 }  // namespace

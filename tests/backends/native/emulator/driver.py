@@ -17,7 +17,7 @@ CUDA = build.CSRC / "cuda"
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # as device.h's Dtype counts
 
 
-def compiled(folder: Path, *flags: str, kernels: Path = CUDA, source: str = "driver.cpp") -> Path:
+def compiled(folder: Path, *flags: str, kernels: Path = CUDA) -> Path:
     """The program, in ``folder``; ``flags`` go to the kernels and the link, not to the scheduler."""
     command = build.compiler()
     if command is None:
@@ -28,7 +28,8 @@ def compiled(folder: Path, *flags: str, kernels: Path = CUDA, source: str = "dri
         [command, *options, "-O2", "-c", str(HERE / "emulator.cpp"), "-o", str(scheduler)], check=True
     )
     subprocess.run(
-        [command, *options, "-O1", *flags, str(HERE / source), str(scheduler), "-o", str(program)], check=True
+        [command, *options, "-O1", *flags, str(HERE / "driver.cpp"), str(scheduler), "-o", str(program)],
+        check=True,
     )
     return program
 
@@ -42,10 +43,11 @@ class Case:
     tf32: bool = False
     attention: bool = True
     given: bool = True  # whether attention has a gradient
-    seed: int = 0
+    seed: int = 0  # of the order in which threads take turns
+    shared: int = 227 << 10  # bytes of shared memory that a block may have
 
     def __post_init__(self) -> None:
-        made = torch.Generator().manual_seed(self.seed + 100)
+        made = torch.Generator().manual_seed(100)
         features, values = self.inputs.features, self.inputs.values
 
         def normal(*size: int) -> Tensor:
@@ -86,6 +88,7 @@ class Case:
             "N": height * width,
             "scale": x.scale,
             "seed": self.seed,
+            "shared": self.shared,
         }
         lines = [f"number {name} {value!r}" for name, value in numbers.items()]
         given: dict[str, Tensor | None] = {

@@ -110,6 +110,7 @@ struct Machine {
   const std::function<void()>* body = nullptr;
   size_t finished = 0;
   uint64_t random = 0x9e3779b97f4a7c15;
+  int64_t most_shared = 227 << 10;
   char start = 0, end = 0;  // edges from and to the host
 } machine;
 
@@ -208,6 +209,8 @@ const Index& block_size() { return machine.block_size; }
 const Index& grid_size() { return machine.grid_size; }
 unsigned char* shared_memory() { return machine.running->block->shared.get(); }
 int lane() { return machine.running->lane; }
+int64_t most_shared() { return machine.most_shared; }
+void set_most_shared(int64_t bytes) { machine.most_shared = bytes; }
 void set_seed(uint64_t seed) { machine.random = seed * 2 + 1; }
 
 void barrier_of_block() { meet(machine.running->block->meeting, "__syncthreads", true); }
@@ -253,7 +256,7 @@ bool next_copy(int pending, Copy* copy) {
 
 const char* launch(const std::function<void()>& body, int64_t x, int64_t y, int threads, int64_t shared) {
   if (threads < 1 || threads > 1024 || threads % kLanes != 0) return "a block has 32 to 1024 threads, in whole warps";
-  if (shared > kMostShared) return "a block has at most 227 KB of shared memory";
+  if (shared > machine.most_shared) return "a block has less shared memory";
   if (x > 0x7fffffff || y > 65535) return "too many blocks";
   machine.body = &body;
   machine.ready.reserve(size_t(threads) * kBlocksAtOnce);

@@ -36,7 +36,9 @@ const Index& block_size();
 const Index& grid_size();
 unsigned char* shared_memory();
 
-constexpr int64_t kMostShared = 227 << 10;  // bytes of a block, as on sm_90
+// Bytes of shared memory that a block may have: at first 227 KB, as on sm_90.
+int64_t most_shared();
+void set_most_shared(int64_t bytes);
 
 // Runs `body` once per thread of the grid. nullptr, or why it cannot be launched.
 const char* launch(const std::function<void()>& body, int64_t x, int64_t y, int threads, int64_t shared);

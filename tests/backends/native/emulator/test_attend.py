@@ -63,6 +63,7 @@ TILES: dict[str, dict[str, int]] = {
     "no tile": {"batch": 2, "channels": 20, "height": 9, "width": 11, "words": 31},
     "two passes": {"batch": 1, "channels": 24, "height": 5, "width": 16, "words": 41},
     "many words": {"batch": 1, "channels": 16, "height": 6, "width": 8, "words": 128},
+    "the most": {"batch": 1, "channels": 256, "height": 3, "width": 7, "words": 128},
 }
 
 
@@ -74,9 +75,11 @@ def test_tiles_of_pixels_on_tensor_cores_and_on_lanes(
     tf32 = dtype == "tf32"
     stored = torch.float32 if isinstance(dtype, str) else dtype
     cases = [
-        Case(op, Inputs.random(**TILES[shape], dtype=stored, channels_last=last), tf32=tf32, seed=index)
-        for index, (op, last) in enumerate((op, last) for op in OPS for last in (False, True))
+        Case(op, Inputs.random(**TILES[shape], dtype=stored, channels_last=op == "memory_read"), tf32=tf32)
+        for op in OPS
     ]
+    for case in cases:
+        case.inputs.scale = case.inputs.features.shape[1] ** -0.5  # attention that is no single word's
     for case, found in zip(cases, run(program, tmp_path, *cases)):
         assert_as_exact_as_the_definition(case, found)
 
@@ -111,3 +114,26 @@ def test_attention_is_written_only_when_asked_for_and_its_gradient_is_optional(
     for case, found in zip(cases, run(program, tmp_path, *cases)):
         assert ("attention" in found) == case.attention
         assert_as_exact_as_the_definition(case, found)
+
+
+@pytest.mark.parametrize("dtype", ["tf32", torch.float32, torch.bfloat16], ids=str)
+def test_a_gpu_with_less_shared_memory_gets_other_tiles_and_the_same_results(
+    dtype: torch.dtype | str, program: Path, tmp_path: Path
+) -> None:
+    stored = torch.float32 if isinstance(dtype, str) else dtype
+    inputs = Inputs.random(batch=1, channels=64, height=5, width=20, words=18, dtype=stored)
+    inputs.scale = 0.125
+    kilobytes = (227, 99, 40, 24, 8)  # fewer warps, sums in memory, one pixel a lane, any sizes
+    cases = [Case("memory_refine", inputs, tf32=dtype == "tf32", shared=size << 10) for size in kilobytes]
+    for case, found in zip(cases, run(program, tmp_path, *cases)):
+        assert_as_exact_as_the_definition(case, found)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_results_do_not_depend_on_the_order_in_which_threads_take_turns(
+    dtype: torch.dtype, program: Path, tmp_path: Path
+) -> None:
+    inputs = Inputs.random(batch=2, channels=20, height=9, width=11, words=9, dtype=dtype)
+    first, *others = run(program, tmp_path, *(Case("memory_refine", inputs, seed=seed) for seed in range(3)))
+    for other in others:
+        assert all(torch.equal(first[name], other[name]) for name in first)

@@ -60,15 +60,28 @@ struct BackwardArgs : AttendArgs {
 
 MEMGAN_BOTH int64_t partial_size(const AttendArgs& a) { return (a.L + 1) * a.C + a.L * a.D + a.L + 1; }
 
-constexpr int64_t kMostWords = 16384;  // as many fit the kernels' lists in shared memory
+constexpr int64_t kMostWords = 6144;  // as many fit the kernels' lists in the 99 KB that every GPU from sm_80 on has
 
-// Bytes of workspace that the launches below need: at most 8 MB, but for gradients of keys and values that are larger
-// than that themselves.
-inline int64_t forward_workspace(const ForwardArgs& a);
-inline int64_t backward_workspace(const BackwardArgs& a);
+// For tensors that store S. Bytes of workspace that the launches need: at most 8 MB, but for gradients of keys and values
+// that are larger than that themselves. One launch, and up to three a group of images: nullptr, or why the device refused.
+template <typename S>
+int64_t forward_workspace_of(const ForwardArgs& a);
+template <typename S>
+int64_t backward_workspace_of(const BackwardArgs& a);
+template <typename S>
+const char* forward_of(ForwardArgs a, void* stream);
+template <typename S>
+const char* backward_of(BackwardArgs a, void* stream);
 
-// One launch, and up to three an image group. nullptr, or why the device refused.
-inline const char* forward(const ForwardArgs& a, void* stream);
-inline const char* backward(const BackwardArgs& a, void* stream);
+// Calls `work` with a number of the dtype that tensors are stored in.
+template <typename Work>
+auto with_stored(Dtype dtype, Work&& work) {
+  switch (dtype) {
+    case Dtype::float64: return work(double{});
+    case Dtype::bfloat16: return work(Bf16{});
+    case Dtype::float16: return work(Half{});
+    default: return work(float{});
+  }
+}
 
 }  // namespace memgan::cuda

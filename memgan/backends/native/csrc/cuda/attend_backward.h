@@ -19,8 +19,9 @@ constexpr int kBackwardThreads = 256;  // at most
 // Of a block, in shared memory. Scores are [pixel][word] for tensor cores and [word][pixel] where lanes own pixels.
 template <typename S, int kPixels, bool kLanes>
 struct BackwardRoom {
+  static constexpr int kUnit = kLanes ? 4 : 16;
   Room room;
-  Packed<S> packed;
+  Packed<S, kUnit> packed;
   int64_t tile_size, scores_size, words;
   int scores_row;
   S *r, *G, *ds, *ga;  // one of each a warp
@@ -32,14 +33,14 @@ struct BackwardRoom {
 
   // For tensor cores as many as the kernel is compiled for.
   MEMGAN_BOTH static int64_t read_lanes_of(int64_t L) {
-    return kLanes ? up_to_16(L + 1) : L + 1 <= 32 ? 0 : L + 1 <= 80 ? 20 : 36;
+    return kLanes ? up_to<kUnit>(L + 1) : L + 1 <= 32 ? 0 : L + 1 <= 80 ? 20 : 36;
   }
   MEMGAN_BOTH BackwardRoom(const BackwardArgs& a, int warps, unsigned char* base)
       : room{base},
         packed(a, room),
         tile_size(Tile<S, kPixels>::size(a.C)),
-        scores_size(kLanes ? int64_t(up_to_16(a.L + 1)) * kPixels : int64_t(row_of<S>(a.L + 1)) * kPixels),
-        words(up_to_16(a.L + 1)),
+        scores_size(kLanes ? int64_t(up_to<kUnit>(a.L + 1)) * kPixels : int64_t(row_of<S>(a.L + 1)) * kPixels),
+        words(up_to<kUnit>(a.L + 1)),
         scores_row(kLanes ? kPixels : row_of<S>(a.L + 1)),
         r(room.take<S>(warps * tile_size)),
         G(room.take<S>(warps * tile_size)),
@@ -68,9 +69,9 @@ MEMGAN_DEVICE void backward_tiles(const BackwardArgs& a) {
   Work work(a, room, b);
   const int begin = int(chunk * a.chunk_pixels);  // N is at most 2^30 here
   const int end = int(begin + a.chunk_pixels < a.N ? begin + a.chunk_pixels : a.N);
-  for (int base = begin; base < end; base += warps * kPixels) {
-    const int first = base + warp * kPixels;
-    Tile<S, kPixels>::load(a.r, r_way, b, first, end, channels, r);
+  const int stride = warps * kPixels;
+  Tile<S, kPixels>::load(a.r, r_way, b, begin + warp * kPixels, end, channels, r);
+  for (int first = begin + warp * kPixels; first - warp * kPixels < end; first += stride) {
     Tile<S, kPixels>::load(a.grad_out, G_way, b, first, end, channels, G);
     commit_copies();
     wait_for_copies<0>();
@@ -78,13 +79,16 @@ MEMGAN_DEVICE void backward_tiles(const BackwardArgs& a) {
     work.attend(r, G, first, end);
     __syncthreads();  // ds and g a of all warps are there
     work.sum(sums);
-    __syncthreads();  // and read: tiles of G may be replaced
+    __syncthreads();  // and read: tiles of r and of G may be replaced, that of r while grad_r is worked out
+    Tile<S, kPixels>::load(a.r, r_way, b, first + stride, end, channels, r);
     work.grad(G);
     __syncwarp();
     Tile<S, kPixels>::store(a.grad_r, out_way, b, first, end, channels, G);
     __syncwarp();
   }
 
+  commit_copies();  // the tile of r behind the last
+  wait_for_copies<0>();
   work.read_sums();
   __syncthreads();
   const int64_t reads = (a.L + 1) * a.C + a.L * a.D;
@@ -107,7 +111,7 @@ struct TensorBackward {
   static constexpr int row = Tile<S, kPixels>::row;
   const BackwardArgs& a;
   const Room& room;
-  const Packed<S>& packed;
+  const Packed<S, 16>& packed;
   const int64_t b;
   const int warp, lane, warps, channels, sixteens, words;  // 16s of words and w_r, of words
   const bool gated;
@@ -358,12 +362,13 @@ struct TensorBackward {
   }
 };
 
-constexpr int kBackwardPixels = 32;  // of a tile, for tensor cores
+template <typename S>
+constexpr int kBackwardPixels = 64 / int(sizeof(S));  // of a tile, for tensor cores: 64 bytes of a channel
 
 template <typename S, int kSixteens>
 __global__ void __launch_bounds__(kBackwardThreads, 1)
     attend_backward_tensor(const __grid_constant__ BackwardArgs a) {
-  backward_tiles<S, kBackwardPixels, false, TensorBackward<S, kSixteens, kBackwardPixels>>(a);
+  backward_tiles<S, kBackwardPixels<S>, false, TensorBackward<S, kSixteens, kBackwardPixels<S>>>(a);
 }
 
 }  // namespace memgan::cuda

@@ -1,5 +1,6 @@
-// memory_read and memory_refine on CUDA: the torch side of attend_launch.h.
-#include "attend_launch.h"
+// memory_read and memory_refine on CUDA: the torch side of attend_launch.h, which attend_float32_cuda.cu and its like
+// compile.
+#include "attend.h"
 #include "tensors_cuda.h"
 
 namespace memgan::cuda {
@@ -61,8 +62,11 @@ std::tuple<Tensor, Tensor> forward(Attend in, double scale, bool return_attentio
   Tensor attention = empty_on(in.features, {a.B, return_attention ? a.L : 0, height, width}, in.features.scalar_type());
   a.out = mutable_pixels_of(out);
   if (return_attention) a.attention = attention.mutable_data_ptr();
-  a.workspace = in.bytes(forward_workspace(a));
-  check_launch(forward(a, in.device.stream()), "the forward of memory_read and memory_refine");
+  with_stored(a.dtype, [&](auto s) {
+    using S = decltype(s);
+    a.workspace = in.bytes(forward_workspace_of<S>(a));
+    check_launch(forward_of<S>(a, in.device.stream()), "the forward of memory_read and memory_refine");
+  });
   return {out, attention};
 }
 
@@ -93,8 +97,11 @@ Gradients backward(
     a.grad_weight = out.gate->weight.mutable_data_ptr();
     a.grad_bias = out.gate->bias.mutable_data_ptr();
   }
-  a.workspace = in.bytes(backward_workspace(a));
-  check_launch(backward(a, in.device.stream()), "the backward of memory_read and memory_refine");
+  with_stored(a.dtype, [&](auto s) {
+    using S = decltype(s);
+    a.workspace = in.bytes(backward_workspace_of<S>(a));
+    check_launch(backward_of<S>(a, in.device.stream()), "the backward of memory_read and memory_refine");
+  });
   return out;
 }
 

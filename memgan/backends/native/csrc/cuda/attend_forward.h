@@ -15,24 +15,25 @@ constexpr int kTensorPixels = 128 / int(sizeof(S));
 constexpr int kForwardThreads = 128;  // at most
 
 // What a block of `forward` keeps in shared memory.
-template <typename S, int kPixels, bool kScores>
+template <typename S, int kPixels, bool kLanes>
 struct ForwardRoom {
+  static constexpr int kUnit = kLanes ? 4 : 16;
   Room room;
-  Packed<S> packed;
+  Packed<S, kUnit> packed;
   S* tiles;       // one a warp
   float* scores;  // [words and w_r][kPixels] a warp, where lanes own pixels
   MEMGAN_BOTH ForwardRoom(const AttendArgs& a, int warps, unsigned char* base)
       : room{base},
         packed(a, room),
         tiles(room.take<S>(warps * Tile<S, kPixels>::size(a.C))),
-        scores(room.take<float>(kScores ? warps * int64_t(up_to_16(a.L + 1)) * kPixels : 0)) {}
+        scores(room.take<float>(kLanes ? warps * int64_t(up_to<kUnit>(a.L + 1)) * kPixels : 0)) {}
 };
 
 // One warp's walk over its tiles: load, `work` in place, store.
-template <typename S, int kPixels, bool kScores, typename Work>
+template <typename S, int kPixels, bool kLanes, typename Work>
 MEMGAN_DEVICE void forward_tiles(const ForwardArgs& a, Work&& work) {
   const int warps = int(blockDim.x) / kWarp, warp = int(threadIdx.x) / kWarp;
-  ForwardRoom<S, kPixels, kScores> room(a, warps, shared_memory());
+  ForwardRoom<S, kPixels, kLanes> room(a, warps, shared_memory());
   const int64_t b = blockIdx.x / a.blocks;
   const int channels = int(a.C);
   const int64_t tiles = (a.N + kPixels - 1) / kPixels;
@@ -59,7 +60,7 @@ struct TensorForward {
   using E = Engine<S>;
   static constexpr int kPixels = kTensorPixels<S>;
   const ForwardArgs& a;
-  const Packed<S>& packed;
+  const Packed<S, 16>& packed;
   S* tile;
   int64_t b, first;
   float bias;

@@ -47,9 +47,7 @@ struct Generic {
     const Memory<S> m = memory();
     T largest = lowest<T>(), sum = 0, from_read = 0;
     for (int row = 0; row < count; ++row) {
-      T score = 0;
-      for (int64_t c = 0; c < a.C; ++c) score += m.key(row, c) * read(r[c * a.r.row]);
-      score *= T(a.scale);
+      const T score = T(a.scale) * sum_of<T>(a.C, [&](int64_t c) { return m.key(row, c) * read(r[c * a.r.row]); });
       column[row * kGenericPixels] = score;
       largest = largest > score ? largest : score;  // a NaN score stays, or meets exp as NaN
     }
@@ -67,9 +65,8 @@ struct Generic {
   }
   MEMGAN_DEVICE Gate<T> respond(const S* r, T from_read) const {
     const Memory<S> m = memory();
-    T z = from_read + m.bias();
-    for (int64_t c = 0; c < a.C; ++c) z += m.gate(c) * read(r[c * a.r.row]);
-    return gate_of(z);
+    const T of_image = sum_of<T>(a.C, [&](int64_t c) { return m.gate(c) * read(r[c * a.r.row]); });
+    return gate_of(of_image + from_read + m.bias());
   }
 };
 
@@ -98,8 +95,9 @@ __global__ void __launch_bounds__(kGenericPixels) attend_forward_generic(const _
     if (a.gate_weight != nullptr) gate = block.respond(r, from_read);
     S* out = static_cast<S*>(a.out.data) + b * a.out.batch + p * a.out.pixel;
     for (int64_t d = 0; d < a.D; ++d) {
-      T sum = 0;
-      for (int row = 0; row < block.count; ++row) sum += column[row * kGenericPixels] * block.memory().value(row, d);
+      const Memory<S> m = block.memory();
+      T sum = sum_of<T>(
+          block.count, [&](int64_t row) { return column[row * kGenericPixels] * m.value(int(row), d); });
       if (a.gate_weight != nullptr) sum = gate.open * sum + gate.closed * read(r[d * a.r.row]);
       out[d * a.out.row] = written<S>(sum);
     }
@@ -135,16 +133,15 @@ __global__ void __launch_bounds__(kGenericPixels) attend_backward_generic(const 
       const T from_read = block.attend(rp, s);
       T read_dot = 0, dz = 0;
       for (int row = 0; row < count; ++row) {
-        T sum = 0;
-        for (int64_t d = 0; d < a.D; ++d) sum += m.value(row, d) * read(Gp[d * a.grad_out.row]);
+        const T sum = sum_of<T>(a.D, [&](int64_t d) { return m.value(row, d) * read(Gp[d * a.grad_out.row]); });
         w[row * P] = sum;
         read_dot += s[row * P] * sum;
       }
       Gate<T> gate{T(1), T(0)};
       if (gated) {
         gate = block.respond(rp, from_read);
-        T dot = 0;
-        for (int64_t c = 0; c < a.C; ++c) dot += read(Gp[c * a.grad_out.row]) * read(rp[c * a.r.row]);
+        const T dot =
+            sum_of<T>(a.C, [&](int64_t c) { return read(Gp[c * a.grad_out.row]) * read(rp[c * a.r.row]); });
         dz = (read_dot - dot) * gate.open * gate.closed;
       }
       const S* given = static_cast<const S*>(a.grad_attention.data) + b * a.grad_attention.batch +
@@ -164,28 +161,25 @@ __global__ void __launch_bounds__(kGenericPixels) attend_backward_generic(const 
       s[count * P] = dz;
       S* out = static_cast<S*>(a.grad_r.data) + b * a.grad_r.batch + (first + thread) * a.grad_r.pixel;
       for (int64_t c = 0; c < a.C; ++c) {
-        T sum = gated ? gate.closed * read(Gp[c * a.grad_out.row]) + dz * m.gate(c) : T(0);
-        for (int row = 0; row < count; ++row) sum += s[row * P] * m.key(row, c);
+        T sum = sum_of<T>(count, [&](int64_t row) { return s[row * P] * m.key(int(row), c); });
+        if (gated) sum += gate.closed * read(Gp[c * a.grad_out.row]) + dz * m.gate(c);
         out[c * a.grad_r.row] = written<S>(sum);
       }
     }
     __syncthreads();
     for (int64_t i = thread; i < (count + 1) * a.C; i += P) {
-      T sum = 0;
-      for (int p = 0; p < pixels; ++p) sum += ds[i / a.C * P + p] * read(r[i % a.C * a.r.row + p * a.r.pixel]);
-      slots[i] += sum;
+      const T* factors = ds + i / a.C * P;
+      const S* of_channel = r + i % a.C * a.r.row;
+      slots[i] += sum_of<T>(pixels, [&](int64_t p) { return factors[p] * read(of_channel[p * a.r.pixel]); });
     }
     for (int64_t i = thread; i < count * a.D; i += P) {
-      T sum = 0;
-      for (int p = 0; p < pixels; ++p)
-        sum += ga[i / a.D * P + p] * read(G[i % a.D * a.grad_out.row + p * a.grad_out.pixel]);
-      values[i] += sum;
+      const T* factors = ga + i / a.D * P;
+      const S* of_channel = G + i % a.D * a.grad_out.row;
+      values[i] += sum_of<T>(pixels, [&](int64_t p) { return factors[p] * read(of_channel[p * a.grad_out.pixel]); });
     }
     for (int row = thread; row <= count; row += P) {
       const T* from = row < count ? za + row * P : ds + count * P;
-      T sum = 0;
-      for (int p = 0; p < pixels; ++p) sum += from[p];
-      read_sum[row < count ? row : a.L] += sum;
+      read_sum[row < count ? row : a.L] += sum_of<T>(pixels, [&](int64_t p) { return from[p]; });
     }
   }
 }

@@ -106,9 +106,9 @@ __global__ void __launch_bounds__(kForwardThreads) attend_forward_lanes(const __
   const bool gated = a.gate_weight != nullptr;
   const float bias = gated ? *static_cast<const float*>(a.gate_bias) : 0.f;
   forward_tiles<float, kPixels, true>(a, [&](const auto& room, int64_t b, int64_t first, float* tile) {
-    const Packed<float>& packed = room.packed;
+    const Packed<float, 4>& packed = room.packed;
     const int warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp, channels = up_to_16(a.C);
-    float* s = room.scores + warp * up_to_16(a.L + 1) * kPixels + lane;
+    float* s = room.scores + warp * up_to<4>(a.L + 1) * kPixels + lane;
     products_of<kOwn>(packed.keys, packed.rows, packed.row, tile + lane, ld, channels, s, kPixels);
     float closed[kOwn];
     MEMGAN_UNROLL

@@ -13,7 +13,7 @@ struct LanesBackward {
   using Room = BackwardRoom<float, kPixels, true>;
   const BackwardArgs& a;
   const Room& room;
-  const Packed<float>& packed;
+  const Packed<float, 4>& packed;
   const int64_t b;
   const int warp, lane, warps, channels;
   const bool gated;

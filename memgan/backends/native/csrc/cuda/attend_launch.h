@@ -32,32 +32,44 @@ struct ForwardPlan {
   int64_t blocks = 0, blocks_of_image = 1;
 };
 
-// Blocks of a kernel whose warps take tiles on their own. false: no room.
-template <typename S, int kPixels, bool kScores>
-bool plan_tiles(const ForwardArgs& a, Kernel kernel, ForwardPlan& plan) {
+// Warps of such blocks that a multiprocessor's shared memory has room for: beyond 16 no more are asked.
+inline int64_t resident_warps(int64_t bytes, int warps) {
+  const int64_t of_block = 1 << 10;  // the system's own
+  const int64_t most = most_shared();
+  return bytes > most ? 0 : std::min<int64_t>(16, (most + of_block) / (bytes + of_block) * warps);
+}
+
+// Blocks of a kernel whose warps take tiles on their own; returns how many warps are resident. 0: no room.
+template <typename S, int kPixels, bool kLanes>
+int64_t plan_tiles(const ForwardArgs& a, Kernel kernel, ForwardPlan& plan) {
   const int64_t tiles = ceil_of(a.N, kPixels);
+  int64_t best = 0;
   for (int warps = kForwardThreads / kWarp; warps > 0; warps /= 2) {
-    plan.shared = ForwardRoom<S, kPixels, kScores>(a, warps, nullptr).room.used;
-    if (plan.shared > most_shared()) continue;
+    const int64_t bytes = ForwardRoom<S, kPixels, kLanes>(a, warps, nullptr).room.used;
+    const int64_t resident = resident_warps(bytes, warps);
+    if (resident <= best) continue;
+    best = resident;
     const int64_t each = std::clamp<int64_t>(a.B * tiles / (warps * kEnoughBlocks), 1, 4);  // tiles of a warp
     plan.kernel = kernel;
     plan.threads = warps * kWarp;
+    plan.shared = bytes;
     plan.blocks_of_image = ceil_of(tiles, warps * each);
     plan.blocks = a.B * plan.blocks_of_image;
-    return true;
   }
-  return false;
+  return best;
 }
+
+constexpr int64_t kEnoughWarps = 8;  // that two pixels a lane are better than more warps
 
 template <typename S>
 ForwardPlan plan_of(const ForwardArgs& a) {
   ForwardPlan plan;
   if constexpr (sizeof(S) < 8) {
     if (fits_fast_kernels(a)) {
-      if (on_tensor_cores(a) && plan_tiles<S, kTensorPixels<S>, false>(a, Kernel::tensor, plan)) return plan;
+      if (on_tensor_cores(a) && plan_tiles<S, kTensorPixels<S>, false>(a, Kernel::tensor, plan) > 0) return plan;
       if constexpr (sizeof(S) == 4) {
-        if (plan_tiles<S, 2 * kWarp, true>(a, Kernel::two_pixels, plan)) return plan;
-        if (plan_tiles<S, kWarp, true>(a, Kernel::one_pixel, plan)) return plan;
+        if (plan_tiles<S, 2 * kWarp, true>(a, Kernel::two_pixels, plan) >= kEnoughWarps) return plan;
+        if (plan_tiles<S, kWarp, true>(a, Kernel::one_pixel, plan) > 0) return plan;
       }
     }
   }
@@ -67,6 +79,11 @@ ForwardPlan plan_of(const ForwardArgs& a) {
   plan.blocks = std::min(a.B * ceil_of(a.N, kGenericPixels), std::max<int64_t>(1, kWorkspaceBytes / bytes));
   plan.scratch = plan.blocks * bytes;
   return plan;
+}
+
+template <typename S>
+int64_t forward_workspace_of(const ForwardArgs& a) {
+  return plan_of<S>(a).scratch;
 }
 
 template <typename S>
@@ -95,55 +112,58 @@ struct BackwardPlan {
   Kernel kernel = Kernel::generic;
   int threads = kGenericPixels;
   bool shared_sums = false;
+  int64_t pixels = 0;                              // that a block takes at a time
   int64_t shared = 0, column = 0;                  // bytes of a block: shared memory, scores under way
   int64_t images = 1, chunks = 1, chunk_pixels = 0;  // of a launch
 };
 
-// The block that leaves most warps on a multiprocessor; sums go to memory only where there is no other way. 0: no room.
+// The block that leaves most warps on a multiprocessor; sums go to memory only where they would leave fewer than four in
+// shared memory. Returns how many warps those are. 0: no room.
 template <typename S, int kPixels, bool kLanes>
 int64_t plan_chunks(BackwardArgs a, Kernel kernel, BackwardPlan& plan) {
-  const int64_t most = most_shared();
   int64_t best = 0;
   for (const bool shared_sums : {true, false}) {
     a.shared_sums = shared_sums;
-    for (int warps = kBackwardThreads / kWarp; warps > 1; warps /= 2) {
+    for (const int warps : {4, 8, 2, 1}) {  // of as many resident warps rather two blocks: one loads while one computes
       const int64_t bytes = BackwardRoom<S, kPixels, kLanes>(a, warps, nullptr).room.used;
-      const int64_t resident = bytes > most ? 0 : std::min<int64_t>(16, most / bytes * warps);
+      const int64_t resident = resident_warps(bytes, warps);
       if (resident <= best) continue;
       best = resident;
       plan.kernel = kernel;
       plan.threads = warps * kWarp;
+      plan.pixels = warps * kPixels;
       plan.shared = bytes;
       plan.shared_sums = shared_sums;
     }
-    if (best > 0) break;
+    if (best >= 4) break;
   }
-  return best == 0 ? 0 : plan.threads / kWarp * kPixels;
+  return best;
 }
 
 template <typename S>
 BackwardPlan plan_of(const BackwardArgs& a) {
   BackwardPlan plan;
-  int64_t unit = 0;  // pixels that a block takes at a time
   if constexpr (sizeof(S) < 8) {
     if (fits_fast_kernels(a)) {
-      if (on_tensor_cores(a)) unit = plan_chunks<S, kBackwardPixels, false>(a, Kernel::tensor, plan);
+      const bool tensor = on_tensor_cores(a) && plan_chunks<S, kBackwardPixels<S>, false>(a, Kernel::tensor, plan) > 0;
       if constexpr (sizeof(S) == 4) {
-        if (unit == 0) unit = plan_chunks<S, 2 * kWarp, true>(a, Kernel::two_pixels, plan);
-        if (unit == 0) unit = plan_chunks<S, kWarp, true>(a, Kernel::one_pixel, plan);
+        if (!tensor && plan_chunks<S, 2 * kWarp, true>(a, Kernel::two_pixels, plan) < kEnoughWarps) {
+          BackwardPlan one;
+          if (plan_chunks<S, kWarp, true>(a, Kernel::one_pixel, one) > 0) plan = one;
+        }
       }
     }
   }
-  if (unit == 0) {
-    unit = kGenericPixels;
+  if (plan.kernel == Kernel::generic) {
+    plan.pixels = kGenericPixels;
     plan.shared = generic_shared<typename Compute<S>::type>(a);
     plan.column = generic_backward_rows(a) * kGenericPixels * computed_bytes(a);
   }
   const int64_t bytes = partial_size(a) * computed_bytes(a) + plan.column;  // of one chunk
   const int64_t most = std::clamp<int64_t>(kWorkspaceBytes / bytes, 1, kEnoughBlocks);
   const int64_t wanted = std::max<int64_t>(1, most / std::clamp<int64_t>(a.B, 1, 64));
-  const int64_t units = std::max<int64_t>(1, ceil_of(a.N, unit));
-  plan.chunk_pixels = unit * ceil_of(units, std::min(wanted, units));
+  const int64_t units = std::max<int64_t>(1, ceil_of(a.N, plan.pixels));
+  plan.chunk_pixels = plan.pixels * ceil_of(units, std::min(wanted, units));
   plan.chunks = std::max<int64_t>(1, ceil_of(a.N, plan.chunk_pixels));
   plan.images = std::clamp<int64_t>(std::max<int64_t>(1, kWorkspaceBytes / bytes) / plan.chunks, 1, std::max<int64_t>(1, a.B));
   return plan;
@@ -164,6 +184,13 @@ const char* launch_chunks(const BackwardPlan& plan, const Grid& grid, const Back
     if (plan.kernel == Kernel::one_pixel) return launch(attend_backward_lanes<1>, grid, a);
   }
   return launch(attend_backward_generic<S>, grid, a);
+}
+
+template <typename S>
+int64_t backward_workspace_of(const BackwardArgs& a) {
+  const BackwardPlan plan = plan_of<S>(a);
+  const int64_t numbers = plan.images * plan.chunks * partial_size(a) + a.B * (2 * a.C + 1);
+  return plan.images * plan.chunks * plan.column + numbers * computed_bytes(a);
 }
 
 template <typename S>
@@ -188,34 +215,11 @@ const char* backward_of(BackwardArgs a, void* stream) {
   return launch(attend_finish_gate<S>, {ceil_of(2 * a.C + 1, kFinishThreads), 1, kFinishThreads, 0, stream}, a);
 }
 
-// ---- all dtypes
-
-// Calls `work` with a number of the dtype that tensors are stored in.
-template <typename Work>
-auto with_stored(Dtype dtype, Work&& work) {
-  switch (dtype) {
-    case Dtype::float64: return work(double{});
-    case Dtype::bfloat16: return work(Bf16{});
-    case Dtype::float16: return work(Half{});
-    default: return work(float{});
-  }
-}
-
-inline int64_t forward_workspace(const ForwardArgs& a) {
-  return with_stored(a.dtype, [&](auto s) { return plan_of<decltype(s)>(a).scratch; });
-}
-inline int64_t backward_workspace(const BackwardArgs& a) {
-  return with_stored(a.dtype, [&](auto s) {
-    const BackwardPlan plan = plan_of<decltype(s)>(a);
-    const int64_t numbers = plan.images * plan.chunks * partial_size(a) + a.B * (2 * a.C + 1);
-    return plan.images * plan.chunks * plan.column + numbers * computed_bytes(a);
-  });
-}
-inline const char* forward(const ForwardArgs& a, void* stream) {
-  return with_stored(a.dtype, [&](auto s) { return forward_of<decltype(s)>(a, stream); });
-}
-inline const char* backward(const BackwardArgs& a, void* stream) {
-  return with_stored(a.dtype, [&](auto s) { return backward_of<decltype(s)>(a, stream); });
-}
+// In a file of its own for each dtype: they are compiled at the same time.
+#define MEMGAN_ATTEND_KERNELS(S)                                    \
+  template int64_t forward_workspace_of<S>(const ForwardArgs&);     \
+  template int64_t backward_workspace_of<S>(const BackwardArgs&);   \
+  template const char* forward_of<S>(ForwardArgs, void*);           \
+  template const char* backward_of<S>(BackwardArgs, void*);
 
 }  // namespace memgan::cuda

@@ -19,6 +19,12 @@ MEMGAN_BOTH int row_of(int64_t n) {
   return up_to_16(n) + kVector<S>;
 }
 
+// Rows of words are rounded up to what products take at a time: tensor cores 16, lanes 4.
+template <int kUnit>
+MEMGAN_BOTH int up_to(int64_t n) {
+  return int((n + kUnit - 1) / kUnit * kUnit);
+}
+
 // Hands out parts of a block's shared memory; run on the host, it says how much there must be.
 struct Room {
   unsigned char* base = nullptr;
@@ -32,19 +38,19 @@ struct Room {
 };
 
 // The slots of one image: real words only, w_r behind the keys.
-template <typename S>
+template <typename S, int kUnit>
 struct Packed {
   int32_t* words;     // [L + 1]
   float* value_gate;  // [L]: w_o . v_l
-  S *keys, *values;   // [up_to_16(L + 1)][row], [up_to_16(L)][row]
+  S *keys, *values;   // [L + 1][row], [L][row], and zeros up to kUnit words
   int row;
   int count = 0, rows = 0;  // real words; and w_r, where there is a gate
 
   MEMGAN_BOTH Packed(const AttendArgs& a, Room& room)
       : words(room.take<int32_t>(a.L + 1)),
         value_gate(room.take<float>(a.L)),
-        keys(room.take<S>(int64_t(up_to_16(a.L + 1)) * row_of<S>(a.C))),
-        values(room.take<S>(int64_t(up_to_16(a.L)) * row_of<S>(a.C))),
+        keys(room.take<S>(int64_t(up_to<kUnit>(a.L + 1)) * row_of<S>(a.C))),
+        values(room.take<S>(int64_t(up_to<kUnit>(a.L)) * row_of<S>(a.C))),
         row(row_of<S>(a.C)) {}
 
   MEMGAN_DEVICE void copy(const AttendArgs& a, const Slots& from, int64_t b, int height, const S* last, S* to) const {
@@ -71,8 +77,8 @@ struct Packed {
     const bool gated = a.gate_weight != nullptr;
     count = find_real_words(a, b, words);
     rows = count + gated;
-    copy(a, a.keys, b, up_to_16(rows), static_cast<const S*>(a.gate_weight), keys);
-    copy(a, a.values, b, up_to_16(count), nullptr, values);
+    copy(a, a.keys, b, up_to<kUnit>(rows), static_cast<const S*>(a.gate_weight), keys);
+    copy(a, a.values, b, up_to<kUnit>(count), nullptr, values);
     commit_copies();
     wait_for_copies<0>();
     __syncthreads();

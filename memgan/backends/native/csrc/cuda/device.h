@@ -246,7 +246,7 @@ const char* launch(void (*kernel)(Args), const Grid& grid, const Args& args) {
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
 #else
-inline int64_t most_shared() { return emulator::kMostShared; }
+inline int64_t most_shared() { return emulator::most_shared(); }
 
 template <typename Args>
 const char* launch(void (*kernel)(Args), const Grid& grid, const Args& args) {
