@@ -110,6 +110,38 @@ FAULTS = (
         "",
         "is not reached by all threads",
     ),
+    Fault(  # memory_write: the barrier between storing a step's factors and multiplying them removed
+        "write_product.h",
+        "      __syncthreads();\n      if (first + kWriteDepth < depth)",
+        "      if (first + kWriteDepth < depth)",
+        "thread",
+        "data race",
+        torch.float32,
+    ),
+    Fault(  # two blocks write the image that lies in the tiles of both
+        "write_kernels.h",
+        "const int skipped = (p.first_image * a.L < p.first_row) ? 1 : 0;",
+        "const int skipped = 0;",
+        "thread",
+        "data race",
+        torch.float32,
+    ),
+    Fault(  # a bound of a factor moved
+        "write_product.h",
+        "to[n] = q.at < f.count && first",
+        "to[n] = q.at <= f.count && first",
+        "address,undefined",
+        "heap-buffer-overflow",
+        torch.float32,
+    ),
+    Fault(  # a workspace that nobody writes
+        "write_kernels.h",
+        "gates[p.R] = p.closed[threadIdx.x];",
+        ";",
+        "",
+        "was not written",
+        torch.float32,
+    ),
 )
 
 
@@ -125,12 +157,17 @@ def attend_cases(dtype: torch.dtype, *, tf32: bool = False) -> list[Case]:
     return found
 
 
+def write_cases(dtype: torch.dtype) -> list[WriteCase]:
+    """An image over several tiles of rows, and several images in one."""
+    return [WriteCase(write_inputs(shape, dtype)) for shape in ((2, 35, 33, 3, 70), (3, 5, 7, 11, 13))]
+
+
 def all_cases() -> list[Case | WriteCase]:
     """Every kernel."""
     found: list[Case | WriteCase] = []
     for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
         found += attend_cases(dtype)
-        found.append(WriteCase(write_inputs((3, 5, 7, 11, 13), dtype)))
+        found += write_cases(dtype)
     found += attend_cases(torch.float32, tf32=True)
     many = {"batch": 1, "channels": 16, "height": 3, "width": 7}
     for words in (60, 128):
@@ -179,7 +216,10 @@ def planted(folder: Path, index: int) -> int:
         raise SystemExit(f"{fault.file} does not hold the line that the fault changes: {fault.line}")
     path.write_text(text.replace(fault.line, fault.wrong))
     flags = (*SANITIZERS[fault.sanitizer], f"-DONLY={STORED[fault.dtype]}")
-    told = objections(compiled(copy, *flags, kernels=copy / "cuda"), copy, attend_cases(fault.dtype))
+    cases: Sequence[Case | WriteCase] = attend_cases(fault.dtype)
+    if fault.file.startswith("write"):
+        cases = write_cases(fault.dtype)
+    told = objections(compiled(copy, *flags, kernels=copy / "cuda"), copy, cases)
     seen = fault.said in told
     print(
         f"planted in {fault.file}: {'seen' if seen else f'MISSED: {told[-2000:]}'} ({fault.said})", flush=True
