@@ -60,14 +60,10 @@ def kernels(arguments: argparse.Namespace, result: Path) -> list[str]:
 
 
 def model(arguments: argparse.Namespace, result: Path) -> list[str]:
+    quick = ("--quick",) if arguments.device == "cpu" else ("--seconds", "10")
     return [
-        sys.executable,
-        "-m",
-        "benchmarks.model",
-        "--device",
-        arguments.device,
-        "--out",
-        str(arguments.out / "model"),
+        *(sys.executable, "-m", "benchmarks.model", "--device", arguments.device),
+        *("--out", str(arguments.out), *quick),
     ]
 
 
