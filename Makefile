@@ -37,6 +37,7 @@ check: $(STAMP)                ## ruff, formatting, types
 	$(BIN)/mypy
 
 format: $(STAMP)
+	find memgan tests -name '*.h' -o -name '*.cpp' -o -name '*.cu*' | xargs $(BIN)/clang-format -i
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

@@ -13,7 +13,15 @@ from __future__ import annotations
 
 
 class MemganError(Exception):
-    """Base of every error that memgan raises on purpose."""
+    """Base of every error that memgan raises on purpose.
+
+    >>> import torch, memgan
+    >>> try:
+    ...     memgan.DynamicMemory(4, 6)(torch.zeros(2, 4, 8, 8), torch.zeros(2, 6, 5))
+    ... except memgan.MemganError as error:
+    ...     print(type(error).__name__, "|", error)
+    ShapeError | DynamicMemory: `words` must be (B, L, E) = (2, any, 6), got (2, 6, 5).
+    """
 
 
 class ShapeError(MemganError, ValueError):

@@ -98,6 +98,7 @@ def sizes(config: Config) -> dict[str, Any]:
         "parameters": parameters,
         "gradient_megabytes": round(4e-6 * sum(parameters.values()), 1),
         "region_kilobytes_an_image": round(4e-3 * regions[0].numel(), 1),
+        "word_kilobytes_an_image": round(4e-3 * words[0].numel(), 1),
         "gigaflop_an_image": round(counted.get_total_flops() / count / 1e9, 1),
         "damsm_megaflop_a_pair": round(pairs.get_total_flops() / count**2 / 1e6, 2),
         "damsm_kilobytes_a_pair": round(4e-3 * config.data.max_words * regions[0, 0].numel(), 1),

@@ -12,7 +12,8 @@ from memgan.types import ReadAndAttention
 class WordAttention(nn.Module):
     """Words projected E → C serve as keys and values; every pixel reads them. No memory, no gates.
 
-    Has :class:`memgan.DynamicMemory`'s call, so that :class:`memgan.RefinementStage` takes either.
+    Source: AttnGAN, section 3.1. It has :class:`memgan.DynamicMemory`'s call, so that
+    :class:`memgan.RefinementStage` takes either.
 
     >>> import torch
     >>> read, attention = WordAttention(6, 8)(torch.zeros(2, 6, 4, 4), torch.zeros(2, 5, 8))

@@ -12,6 +12,12 @@ from memgan.ops._checks import check_shape
 class ConditioningAugmentation(nn.Module):
     """Sentence → a sample of ``N(mu, exp(logvar))``: Linear(E → 4c), GLU, split into mu and logvar.
 
+    Source: StackGAN, section 3.2.
+
+    Args:
+        word_dim: E of the sentence.
+        condition_dim: c of the condition.
+
     >>> condition, mu, logvar = ConditioningAugmentation(8, 5)(torch.zeros(2, 8))
     >>> condition.shape, mu.shape, logvar.shape
     (torch.Size([2, 5]), torch.Size([2, 5]), torch.Size([2, 5]))

@@ -8,21 +8,35 @@ import torch
 from torch import Tensor, nn
 
 from memgan.ops import memory_read, memory_refine, memory_respond, memory_write
-from memgan.ops._checks import check_shape, checked_mask
+from memgan.ops._checks import check_floating, check_shape, checked_mask
 from memgan.ops.memory_read import memory_read_release_rows
 from memgan.types import MaskMode, ReadAndAttention
 
 
 class MemoryInspection(NamedTuple):
-    """What a memory did with a batch, for reports."""
+    """What a memory did with a batch: the result of :meth:`DynamicMemory.inspect`.
 
-    attention: Tensor  # (B, L, H, W)
-    write_gate: Tensor | None  # (B, L) in [0, 1], 0 on padding; None without a write gate
-    response_gate: Tensor | None  # (B, 1, H, W) in [0, 1]; None without a response gate
+    >>> seen = DynamicMemory(4, 6).inspect(torch.zeros(2, 4, 8, 8), torch.zeros(2, 5, 6))
+    >>> seen.attention.shape, seen.write_gate.shape, seen.response_gate.shape
+    (torch.Size([2, 5, 8, 8]), torch.Size([2, 5]), torch.Size([2, 1, 8, 8]))
+    """
+
+    attention: Tensor
+    """``(B, L, H, W)``, sums to 1 over L; 0 on padding."""
+    write_gate: Tensor | None
+    """``(B, L)`` in [0, 1], 0 on padding; None without a write gate."""
+    response_gate: Tensor | None
+    """``(B, 1, H, W)`` in [0, 1]; None without a response gate."""
 
 
 class MemoryWriter(nn.Module):
-    """Words → memory slots: :func:`memgan.memory_write` with its weights.
+    """Words → memory slots: :func:`memgan.memory_write` with its weights. Source: equations 2 and 3.
+
+    Args:
+        image_channels: C of the features whose mean is the picture's summary.
+        word_dim: E of the words.
+        memory_dim: M of a slot; None means 2C, as in the paper.
+        write_gate: without it a slot is the projected word alone.
 
     >>> MemoryWriter(3, 5)(torch.zeros(2, 7, 5), torch.zeros(2, 3)).shape
     torch.Size([2, 7, 6])
@@ -69,6 +83,13 @@ class MemoryWriter(nn.Module):
 class MemoryReader(nn.Module):
     """Memory slots → keys and values, and every pixel's read: :func:`memgan.memory_read` with its weights.
 
+    Source: equations 4 and 5.
+
+    Args:
+        image_channels: C of the features, and of keys and values.
+        memory_dim: M of a slot.
+        scale: factor of the attention scores; 1 as in the paper.
+
     >>> MemoryReader(3, 6)(torch.zeros(2, 3, 4, 4), torch.zeros(2, 7, 6))[0].shape
     torch.Size([2, 3, 4, 4])
     """
@@ -102,7 +123,11 @@ class MemoryReader(nn.Module):
 class ResponseGate(nn.Module):
     """What was read → the pixel's new feature: :func:`memgan.memory_respond` with its weights.
 
-    ``per_channel=False`` is the release: one gate a pixel, shared by all channels.
+    Source: equations 6 and 7.
+
+    Args:
+        image_channels: C of the features.
+        per_channel: False is the release, one gate a pixel, shared by all channels; True is one a channel.
 
     >>> ResponseGate(3)(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)).shape
     torch.Size([2, 3, 4, 4])
@@ -124,6 +149,8 @@ class ResponseGate(nn.Module):
 
 class DynamicMemory(nn.Module):
     """Write the words into memory, let every pixel read it, and gate what was read into the pixel.
+
+    Source: sections 3.1 and 3.2, equations 2 to 7.
 
     Args:
         image_channels: C of the features that are refined.
@@ -235,6 +262,9 @@ class DynamicMemory(nn.Module):
             op, "image_features", image_features, (None, self.image_channels, None, None), "(B, C, H, W)"
         )
         check_shape(op, "words", words, (image_features.shape[0], None, self.word_dim), "(B, L, E)")
+        device = image_features.device.type
+        if device == "meta" or not torch.is_autocast_enabled(device):  # under autocast the ops cast
+            check_floating(op, image_features=image_features, words=words)
         mask = checked_mask(op, word_mask, words.shape[0], words.shape[1], words.device)
         if mask is not None and self.mask_mode == "aligned":
             # Before anything is computed from them: a NaN in padding would reach the weights' gradients.

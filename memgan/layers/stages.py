@@ -18,6 +18,15 @@ class InitialStage(nn.Module):
     A linear layer to 4x4, then up-sampling blocks that halve the channels, so that ``size = 4 * 2**k`` starts
     from ``C * 2**k`` channels: the release's 16C at 64 pixels.
 
+    Args:
+        condition_dim: c of the condition; a class embedding or a pooled sentence, too.
+        noise_dim: Z of the noise.
+        channels: C of the result.
+        size: of the result, in pixels.
+
+    Raises:
+        ValueError: ``size`` is not 8, 16, 32, 64, ...
+
     >>> InitialStage(5, 7, channels=4, size=16)(torch.zeros(2, 5), torch.zeros(2, 7)).shape
     torch.Size([2, 4, 16, 16])
     """
@@ -48,8 +57,8 @@ class RefinementStage(nn.Module):
     """Memory, residual blocks, and a doubling: features (B, C, H, W) → (B, C, 2H, 2W).
 
     Args:
-        image_channels: C.
-        word_dim: E.
+        image_channels: C of the features, in and out.
+        word_dim: E of the words.
         memory: any module with :class:`memgan.DynamicMemory`'s call; None: a DynamicMemory with its defaults.
             A gated result fills the width 2C twice, as the release does; an ungated one (``memory.gated`` False)
             stands beside the features, [read, r].

@@ -32,6 +32,8 @@ def sentence_loss(
     Raises:
         ShapeError, DtypeError, DeviceError: the message names the argument.
 
+    Source: AttnGAN, section 3.2.
+
     >>> loss0, loss1 = sentence_loss(torch.eye(3), torch.eye(3))
     >>> bool(loss0 < 0.01) and bool(loss0 == loss1)
     True

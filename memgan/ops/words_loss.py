@@ -50,6 +50,8 @@ def words_loss(
     Raises:
         ShapeError, DtypeError, DeviceError: the message names the argument.
 
+    Source: AttnGAN, section 3.2.
+
     >>> loss0, loss1 = words_loss(torch.ones(3, 5, 4, 4), torch.ones(3, 7, 5), None)
     >>> loss0.item() == loss1.item()
     True

@@ -88,6 +88,9 @@ class LossConfig:
     gamma2: float = 5.0
     gamma3: float = 10.0
     gradient_penalty: float = 0.0  # R1 on real images of the discriminators; 0: none, as released
+    gradient_penalty_every: int = (
+        1  # steps; the penalty is then that many times as heavy (Karras et al., 2020)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +147,10 @@ class Config:
             raise ConfigError(
                 "`text.word_dim`, `generator.word_dim` and `discriminator.word_dim` must be equal, got "
                 f"{self.text.word_dim}, {self.generator.word_dim} and {self.discriminator.word_dim}"
+            )
+        if self.loss.gradient_penalty_every < 1:
+            raise ConfigError(
+                f"`loss.gradient_penalty_every` must be at least 1, got {self.loss.gradient_penalty_every}"
             )
         size = self.generator.first_size
         if size < 8 or size & (size - 1):

@@ -94,6 +94,9 @@ def ship(run: Path, out: Path) -> Path:
         "configuration": config.digest(),
         "sha256": {path.name: sha256(path) for path in sorted(out.glob("*.safetensors"))},
     }
+    origin = run / "started_from.json"
+    if origin.is_file():  # the networks that this run began with had a history of their own
+        how["started_from"] = json.loads(origin.read_text())
     with write_atomically(out / "how.json") as temporary:
         temporary.write_text(json.dumps(how, indent=1) + "\n")
     return out

@@ -83,8 +83,6 @@ CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
 
 @pytest.mark.parametrize("page", CHECKS)
 def test_a_recipe_runs_learns_and_uses_its_memory(page: str) -> None:
-    if page == "hugging_face.md":
-        pytest.importorskip("transformers", reason="this recipe takes its words from transformers")
     torch.manual_seed(0)
     CHECKS[page](run(page))
 

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
+import reference_models.dmgan.released
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "reference_models/dmgan/README.md"])
+NEEDS_FILES = "released.md"  # checkpoints of the authors' code
 
 
-@pytest.mark.parametrize("page", ["quickstart.md", "memory.md"])
-def test_the_code_of_a_page_runs(page: str) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
-    assert blocks
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+WITH_CODE = [page for page in PAGES if page.name != NEEDS_FILES and blocks(page)]
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
+def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, page, "exec"), namespace)
+    for block in blocks(page):
+        exec(compile(block, page.name, "exec"), namespace)
+
+
+def test_code_that_needs_files_names_what_exists() -> None:
+    (block,) = blocks(ROOT / "docs" / NEEDS_FILES)
+    used = {node.attr for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Attribute)}
+    assert used == {"load_generator", "load_text_encoder"}
+    assert all(callable(getattr(reference_models.dmgan.released, name)) for name in used)
+
+
+def test_pages_with_code_are_found() -> None:
+    assert {"README.md", "data.md", "install.md", "kernels.md", "memory.md", "quickstart.md"} <= {
+        page.name for page in WITH_CODE
+    }

@@ -127,3 +127,15 @@ def test_checkpointing_changes_nothing() -> None:
     kept = torch.autograd.grad(stage(features, words)[0].square().sum(), features)
     again = checkpoint(lambda r: stage(r, words)[0], features, use_reentrant=False)
     torch.testing.assert_close(torch.autograd.grad(again.square().sum(), features), kept)
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_words_of_another_dtype_are_told_as_the_caller_named_them(detach: bool) -> None:
+    memory = memgan.DynamicMemory(3, 5, detach_summary=detach)
+    features, words = torch.zeros(2, 3, 4, 4), torch.zeros(2, 7, 5, dtype=torch.float16)
+    with pytest.raises(
+        memgan.DtypeError, match="DynamicMemory: `words` must have the dtype of `image_features`"
+    ):
+        memory(features, words)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert memory(features, words)[0].shape == features.shape

@@ -15,10 +15,11 @@ from pathlib import Path
 from reference_models.dmgan.ablation.cost import costs
 from reference_models.dmgan.ablation.figures import write_figures
 from reference_models.dmgan.ablation.results import read_results
-from reference_models.dmgan.ablation.tables import cost_table, fill, results_block, swap_table
+from reference_models.dmgan.ablation.tables import cost_table, results_block, swap_table
 from reference_models.dmgan.config import birds_demo
 from reference_models.dmgan.errors import DataError
 from reference_models.dmgan.files import write_atomically
+from reference_models.dmgan.pages import fill
 
 
 def publish(docs: Path, out: Path | None = None) -> list[Path]:

@@ -1,17 +1,15 @@
-"""Results as Markdown, put between two marks of a page: the page's words stay, its numbers come from the lines."""
+"""Results as Markdown."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 from reference_models.dmgan.ablation.arms import MEANINGS
 from reference_models.dmgan.ablation.cost import Cost
 from reference_models.dmgan.ablation.summary import BESIDE, ArmRow, Comparison, comparisons, rows
 from reference_models.dmgan.ablation.training import FIRST
-from reference_models.dmgan.errors import DataError
-from reference_models.dmgan.files import write_atomically
+from reference_models.dmgan.pages import markdown
 
 ALPHA = 0.05
 PERCENT = ("precision.value", "recall.value", "r_precision.value")
@@ -149,28 +147,6 @@ def provenance(lines: list[dict[str, Any]]) -> str:
         f"Seeds {', '.join(map(str, seeds))}; protocol `{lines[0]['plan']}`; commits {', '.join(commits)}; "
         f"on {', '.join(devices)}; {lines[0]['evaluation'].get('count', 0):,} images scored a run."
     )
-
-
-def fill(page: Path, name: str, text: str) -> None:
-    """Put ``text`` between the page's marks ``<!-- name -->`` and ``<!-- end name -->``.
-
-    Raises:
-        DataError: the page lacks a mark.
-    """
-    old = page.read_text(encoding="utf-8")
-    start, end = f"<!-- {name} -->", f"<!-- end {name} -->"
-    if old.count(start) != 1 or old.count(end) != 1:
-        raise DataError(f"{page} must hold the marks {start} and {end} once each")
-    before, _, rest = old.partition(start)
-    after = rest.partition(end)[2]
-    with write_atomically(page) as temporary:
-        temporary.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}", encoding="utf-8")
-
-
-def markdown(head: list[str], body: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def _spread(value: tuple[float, float], scale: float) -> str:

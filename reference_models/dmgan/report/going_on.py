@@ -13,19 +13,12 @@ import numpy as np
 
 from reference_models.dmgan.config import Config
 from reference_models.dmgan.data.batch import Batch, CaptionedImages
-from reference_models.dmgan.discriminator import build_discriminators
-from reference_models.dmgan.initialisation import initialise
 from reference_models.dmgan.report.data import Frames
 from reference_models.dmgan.report.explain import inspect, pixels
 from reference_models.dmgan.sampling import SampledModel
 from reference_models.dmgan.training.log import TrainingLog, read_log
 from reference_models.dmgan.training.train import Trainer
-from reference_models.dmgan.training.weights import (
-    load_discriminators,
-    load_encoders,
-    load_generator,
-    read_config,
-)
+from reference_models.dmgan.training.weights import load_encoders, read_config, starting_networks
 
 LOG_EVERY = 4  # steps
 TELL_EVERY = 10.0  # seconds
@@ -64,15 +57,12 @@ def go_on(
     config = further(read_config(folder), seed, workers)
     encoders = load_encoders(folder, config)
     shipped = (folder / "discriminators.safetensors").is_file()
-    discriminators = (
-        load_discriminators(folder, config) if shipped else initialise(build_discriminators(config))
-    )
     trainer = WatchedTrainer(
         config,
         images,
         encoders,
         out,
-        start_from=(load_generator(folder, config), discriminators),  # type: ignore[arg-type]
+        start_from=starting_networks(folder, config),
         quiet=True,
     )
     trainer.watch(captions, minutes, frames, seed, say)

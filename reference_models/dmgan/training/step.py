@@ -76,8 +76,12 @@ class AdversarialStep:
         """Mixed precision as configured; off for float32."""
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
-    def __call__(self, batch: Batch, noise: Tensor, condition_noise: Tensor) -> tuple[Losses, Tensor]:
+    def __call__(
+        self, batch: Batch, noise: Tensor, condition_noise: Tensor, *, penalise: bool = True
+    ) -> tuple[Losses, Tensor]:
         """Losses of the step, and the largest fakes (B, 3, S, S) in [-1, 1], without gradient.
+
+        ``penalise``: whether the gradient penalty, if there is one, is due in this step.
 
         Updates are skipped where a loss or a gradient is not finite: the loss is then reported as it came.
         """
@@ -87,21 +91,26 @@ class AdversarialStep:
         mask = batch.word_mask[:, : words.shape[1]]
         with self.autocast():
             output = self._generator(noise, sentence, words, mask, condition_noise=condition_noise)
-        values = self._train_discriminators(batch, [image.detach() for image in output.images], sentence)
+        loss = self.config.loss
+        penalty = loss.gradient_penalty * loss.gradient_penalty_every if penalise else 0.0
+        fakes = [image.detach() for image in output.images]
+        values = self._train_discriminators(batch, fakes, sentence, penalty)
         values |= self._train_generator(batch, output, words, sentence, mask)
         return Losses(values, self.world), output.images[-1].detach().float()
 
-    def _train_discriminators(self, batch: Batch, fakes: list[Tensor], sentence: Tensor) -> dict[str, Tensor]:
+    def _train_discriminators(
+        self, batch: Batch, fakes: list[Tensor], sentence: Tensor, penalty: float
+    ) -> dict[str, Tensor]:
         nets = self.networks
         nets.discriminators.requires_grad_(True)
         values, total = {}, torch.zeros((), device=self.device)
         for discriminator, real, fake in zip(self._discriminators, batch.images, fakes):
-            real = real.detach().requires_grad_(self.config.loss.gradient_penalty > 0)
+            real = real.detach().requires_grad_(penalty > 0)
             with self.autocast():
                 logits = discriminator_logits(discriminator, real, fake, sentence, batch.wrong_index)
             loss = discriminator_loss(logits, batch.wrong_index)
-            if self.config.loss.gradient_penalty > 0:
-                loss = loss + self.config.loss.gradient_penalty * _r1(logits.real, real)
+            if penalty > 0:
+                loss = loss + penalty * _r1(logits.real, real)
             size = real.shape[-1]
             values[f"d{size}"] = loss
             values[f"d{size}_real"] = torch.sigmoid(logits.real.detach().float()).mean()

@@ -187,7 +187,8 @@ class Trainer:
         train, settings = self.config.train, self.config.generator
         noise = torch.randn(len(batch), settings.noise_dim).to(self.device)
         condition_noise = torch.randn(len(batch), settings.condition_dim).to(self.device)
-        losses, fakes = self.update(batch, noise, condition_noise)
+        due = self.step % self.config.loss.gradient_penalty_every == 0
+        losses, fakes = self.update(batch, noise, condition_noise, penalise=due)
         self.step += 1
         values = losses.floats()
         self.guards.losses(self.step, values)

@@ -25,6 +25,8 @@ from reference_models.dmgan.errors import CheckpointError
 from reference_models.dmgan.files import write_atomically
 from reference_models.dmgan.generator import Generator
 from reference_models.dmgan.image_encoder import build_image_encoder
+from reference_models.dmgan.initialisation import initialise
+from reference_models.dmgan.state_file import sha256
 from reference_models.dmgan.text_encoder import TextEncoder
 
 
@@ -149,3 +151,25 @@ def load_discriminators(folder: Path, config: Config) -> nn.ModuleList:
     discriminators = build_discriminators(config)
     read_into(discriminators, folder / "discriminators.safetensors")
     return discriminators
+
+
+def starting_networks(folder: Path, config: Config) -> tuple[Generator, nn.ModuleList]:
+    """Generator and discriminators that a run begins with: those of a model's folder, in train mode.
+
+    A folder without discriminators (one that ships for sampling alone) gets fresh ones.
+    """
+    generator = load_generator(folder, config).train().requires_grad_(True)
+    if (folder / "discriminators.safetensors").is_file():
+        return generator, load_discriminators(folder, config)
+    return generator, initialise(build_discriminators(config))
+
+
+def write_origin(run: Path, folder: Path) -> None:
+    """Write ``started_from.json``: whose networks ``run`` begins with, and the images that these had seen."""
+    how = folder / "how.json"
+    origin = {
+        "generator_sha256": sha256(folder / "generator.safetensors"),
+        "how": json.loads(how.read_text()) if how.is_file() else None,
+    }
+    with write_atomically(run / "started_from.json") as temporary:
+        temporary.write_text(json.dumps(origin, indent=1) + "\n")

@@ -12,9 +12,10 @@ from reference_models.dmgan.__main__ import main
 from reference_models.dmgan.ablation.publish import publish
 from reference_models.dmgan.ablation.results import read_results
 from reference_models.dmgan.ablation.summary import comparisons
-from reference_models.dmgan.ablation.tables import fill, results_block, verdict
+from reference_models.dmgan.ablation.tables import results_block, verdict
 from reference_models.dmgan.data.birds.dataset import Birds
 from reference_models.dmgan.errors import DataError
+from reference_models.dmgan.pages import fill
 from tests.reference_models.dmgan.ablation.conftest import small_config
 from tests.reference_models.dmgan.ablation.test_summary import line, six_seeds
 

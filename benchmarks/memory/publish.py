@@ -1,0 +1,137 @@
+"""Stored results → the tables of docs/kernels.md, with what was asked beside what was reached.
+
+::
+
+    python -m benchmarks.memory.publish
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.memory.cases import MODES, OURS
+from reference_models.dmgan.pages import fill, markdown
+
+ROOT = Path(__file__).parents[2]
+RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "kernels.md"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """``column`` of the row of ``provider`` should be at least, or at most, ``bound``."""
+
+    case: str
+    mode: str
+    column: str
+    bound: float
+    provider: str = OURS
+    at_least: bool = True
+
+    def reached(self, rows: list[Row]) -> float | None:
+        """What was measured, None where it was not."""
+        wanted = (self.case, self.mode, self.provider)
+        found = [
+            row[self.column] for row in rows if (row["case"]["name"], row["mode"], row["provider"]) == wanted
+        ]
+        return found[0] if found else None
+
+    def words(self) -> str:
+        """What the number is."""
+        if self.column == "times_ours":
+            return f"times as fast as {self.provider}"
+        return {
+            "times_clone": "times the time of `clone`",
+            "percent_of_gemm": "percent of the rate of a matrix product",
+            "peak_mb": "MB allocated: output, gradients and 8 MB",
+        }[self.column]
+
+
+RELEASED, COMPILED, SDPA = "released formulation", "definition, torch.compile", "SDPA + gate"
+BOTH = "forward+backward"
+THREADS = 2  # what the goals are for
+GOALS = (
+    Goal("64*64", "forward", "times_ours", 9, RELEASED),
+    Goal("64*64", "forward", "times_ours", 9, SDPA),
+    Goal("64*64", "forward", "times_ours", 3.5, COMPILED),
+    Goal("64*64", "forward", "percent_of_gemm", 45),
+    Goal("64*64", BOTH, "times_ours", 9, RELEASED),
+    Goal("64*64", BOTH, "times_ours", 3, COMPILED),
+    Goal("64*64", BOTH, "peak_mb", 29.1, at_least=False),  # 2 * 10.5 + 0.1 + 8
+    Goal("128*128", "forward", "times_clone", 1.4, at_least=False),
+    Goal("128*128", "forward", "times_ours", 8, RELEASED),
+    Goal("128*128", "forward", "times_ours", 2, COMPILED),
+    Goal("128*128", BOTH, "times_ours", 6, RELEASED),
+    Goal("128*128", BOTH, "times_ours", 3, COMPILED),
+    Goal("128*128", BOTH, "peak_mb", 92.0, at_least=False),  # 2 * 41.9 + 0.1 + 8
+    Goal("CLIP-like 64*64", "forward", "times_ours", 1.7, COMPILED),
+)
+
+
+def publish(results: Path = RESULTS, page: Path = PAGE) -> None:
+    """Fill the page from every ``memory_cpu*.jsonl`` of the folder ``results``."""
+    parts = []
+    for path in sorted(results.glob("memory_cpu*.jsonl")):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        goals = [goals_table(rows)] if rows[0]["threads"] == THREADS else []
+        parts += [provenance(path, rows[0]), *goals, times_table(rows)]
+    fill(page, "measured", "\n\n".join(parts))
+
+
+def provenance(path: Path, row: Row) -> str:
+    """What made the numbers."""
+    return (
+        f"**`{path.name}`**: {row['machine']}, {row['threads']} of {row['cores']} cores, {row['instruction set']}, "
+        f"torch {row['torch']}, commit {row['commit']}, {row['time'][:10]}. torch's own 1024³ product ran at "
+        f"{row['gemm_gflop_s']:.0f} GFLOP/s, the load average was {row['load']:.1f}"
+        f"{': the machine had other work, so the figures are rough' if row['load'] > 1.5 * row['cores'] else ''}."
+        " Medians in ms; in brackets, how many times the kernel's."
+    )
+
+
+def goals_table(rows: list[Row]) -> str:
+    """Asked and reached."""
+    body = []
+    for goal in GOALS:
+        value = goal.reached(rows)
+        if value is None:
+            continue
+        met = value >= goal.bound if goal.at_least else value <= goal.bound
+        asked = f"{'at least' if goal.at_least else 'at most'} {goal.bound:g}"
+        body.append(
+            [
+                goal.case.replace("*", " × "),
+                goal.mode,
+                goal.words(),
+                asked,
+                f"{value:.1f}",
+                "yes" if met else "**no**",
+            ]
+        )
+    return markdown(["size", "mode", "measure", "asked", "reached", "met"], body)
+
+
+def times_table(rows: list[Row]) -> str:
+    """Medians in milliseconds, and how many times the kernel's."""
+    providers = list(dict.fromkeys(row["provider"] for row in rows))
+    found = {(row["case"]["name"], row["mode"], row["provider"]): row for row in rows}
+    body = []
+    for case in dict.fromkeys(row["case"]["name"] for row in rows):
+        for mode in MODES:
+            size = case.replace("*", " × ") if mode == MODES[0] else ""
+            body.append([size, mode, *(_time(found.get((case, mode, provider))) for provider in providers)])
+    return markdown(["size", "mode", *providers], body)
+
+
+def _time(row: Row | None) -> str:
+    if row is None:
+        return ""
+    taken = f"{row['median_ms']:.{0 if row['median_ms'] >= 100 else 1}f}"
+    return taken if row["provider"] == OURS else f"{taken}\u00a0({row['times_ours']:.1f}\u00a0x)"
+
+
+if __name__ == "__main__":
+    publish()

@@ -1,0 +1,38 @@
+"""Numbers on a page are those of the stored results: nobody types them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.memory import publish as memory
+from benchmarks.scaling import publish as scaling
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+@pytest.mark.parametrize(
+    ("publish", "page", "command"),
+    [
+        (memory.publish, memory.PAGE, "python -m benchmarks.memory.publish"),
+        (scaling.publish, scaling.PAGE, "python -m benchmarks.scaling.publish"),
+    ],
+    ids=["kernels.md", "scaling.md"],
+)
+def test_a_page_holds_the_stored_numbers(
+    publish: Callable[[Path, Path], None], page: Path, command: str, tmp_path: Path
+) -> None:
+    again = shutil.copy(page, tmp_path / page.name)
+    publish(RESULTS, again)
+    assert again.read_text() == page.read_text(), f"run `{command}`"
+
+
+def test_a_goal_that_is_missed_is_told_as_missed() -> None:
+    case, goal = {"name": "64*64"}, memory.GOALS[0]
+    row = {"case": case, "mode": goal.mode, "provider": goal.provider, goal.column: goal.bound - 0.1}
+    assert "**no**" in memory.goals_table([row])
+    assert "**no**" not in memory.goals_table([row | {goal.column: goal.bound}])

@@ -1,0 +1,66 @@
+"""A run that begins with the networks of a model's folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from reference_models.dmgan.commands.train import main
+from reference_models.dmgan.errors import ConfigError
+from reference_models.dmgan.training.train import Trainer
+from reference_models.dmgan.training.weights import load_encoders, read_into, starting_networks
+from tests.reference_models.dmgan.training.conftest import TINY, images, small
+
+
+@pytest.fixture
+def finished(encoders_folder: Path, tmp_path: Path) -> Path:
+    arguments = ["--encoders", str(encoders_folder), "--out", str(tmp_path / "first"), "--train.images", "8"]
+    assert main([*TINY, *arguments]) == 0
+    return tmp_path / "first" / "export"
+
+
+def test_it_begins_with_their_weights_and_says_whose_they_are(finished: Path, tmp_path: Path) -> None:
+    (finished / "how.json").write_text(json.dumps({"images": 8}))
+    # No step at all would be no run; one with a rate of zero changes no weight.
+    still = ["--train.images", "4", "--train.generator-learning-rate", "0"]
+    out = tmp_path / "second"
+    assert main([*TINY, "--start-from", str(finished), "--out", str(out), *still]) == 0
+    config = small()
+    before, _ = starting_networks(finished, config)
+    after, _ = starting_networks(out / "export", config)
+    for one, two in zip(before.parameters(), after.parameters()):
+        assert torch.equal(one, two)
+    origin = json.loads((out / "started_from.json").read_text())
+    assert origin["how"] == {"images": 8}
+    assert len(origin["generator_sha256"]) == 64
+
+
+def test_all_of_it_can_be_trained(finished: Path, tmp_path: Path) -> None:
+    config = small(images=4)
+    start = starting_networks(finished, config)
+    before = [p.clone() for network in start for p in network.parameters()]
+    trainer = Trainer(
+        config, images(), load_encoders(finished, config), tmp_path / "third", start_from=start, quiet=True
+    )
+    trainer.run()
+    after = [p for network in start for p in network.parameters()]
+    assert all(not torch.equal(one, two) for one, two in zip(before, after))
+
+
+def test_a_folder_for_sampling_alone_gets_fresh_discriminators(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sampling"
+    shutil.copytree(finished, folder)
+    (folder / "discriminators.safetensors").unlink()
+    _, fresh = starting_networks(folder, small())
+    _, kept = starting_networks(finished, small())
+    read_into(fresh, finished / "discriminators.safetensors")  # of the same shape
+    assert all(torch.equal(one, two) for one, two in zip(fresh.parameters(), kept.parameters()))
+
+
+def test_without_encoders_or_a_folder_it_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--encoders DIR"):
+        main([*TINY, "--out", str(tmp_path / "run")])
