@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check format docs clean
+.PHONY: demo test test-kernels bench gpu check format docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -17,6 +17,19 @@ demo: $(STAMP)                 ## sample, evaluate, train a minute, write demo_o
 
 test: $(STAMP)                 ## the whole suite, on the CPU
 	$(BIN)/python -m pytest -n 2
+
+test-kernels: $(STAMP)         ## kernels under sanitizers, CUDA compiled for every shipped GPU; needs no GPU
+	$(BIN)/python -m tests.backends.native.sanitizers
+	$(BIN)/python -m tests.backends.native.emulator
+	$(BIN)/python -m tests.backends.native.binary
+
+bench: $(STAMP)                ## tables and plots of the kernels and the model, into benchmarks/results
+	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.model
+
+OUT ?= runs/gpu
+gpu:                           ## all that only a GPU shows, with the python3 that is there: OUT=folder ONLY=part,part
+	$(PYTHON) -m benchmarks.gpu --out "$(OUT)" $(if $(ONLY),--only $(ONLY))
 
 check: $(STAMP)                ## ruff, formatting, types
 	$(BIN)/ruff check .

@@ -3,12 +3,14 @@
 ``pip install .`` needs no compiler and makes a py3-none-any wheel, whose kernels are built at first use. With
 ``MEMGAN_BUILD_NATIVE=1 pip wheel --no-build-isolation .`` (the torch that is installed gives the headers) the wheel
 holds the library: py3-none-<platform>, for every Python, because it uses torch's stable ABI and nothing of CPython.
+Where there is a CUDA toolkit it holds the CUDA kernels too, and still loads where there is no CUDA.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -21,13 +23,11 @@ NATIVE = Path("memgan", "backends", "native")
 
 
 def _build_module() -> ModuleType:
-    """``memgan.backends.native.build`` alone: the package itself needs not be importable here."""
-    spec = importlib.util.spec_from_file_location("_build", Path(__file__).parent / NATIVE / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """``memgan.backends.native.build`` alone: its packages stand empty here, for they import what a build has not."""
+    for name in ("memgan", "memgan.backends", "memgan.backends.native"):
+        package = sys.modules[name] = ModuleType(name)
+        package.__path__ = [str(Path(__file__).parent.joinpath(*name.split(".")))]
+    return importlib.import_module("memgan.backends.native.build")
 
 
 class BuildWithKernels(build_py):
@@ -37,7 +37,10 @@ class BuildWithKernels(build_py):
         super().run()
         if PREBUILT:
             root = Path(__file__).parent if self.editable_mode else Path(self.build_lib)
-            _build_module().build_into(root / NATIVE)
+            build = _build_module()
+            plan = build.plan(for_all_machines=True)
+            print(f"kernels for {' '.join(plan.architectures) or f'the CPU alone: {plan.without_cuda}'}")
+            build.build_into(root / NATIVE, plan)
 
 
 class PlatformWheel(bdist_wheel):

@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import traceback
@@ -20,7 +19,17 @@ import torch
 
 from memgan.backends import dispatch
 
-VARIABLES = ("MEMGAN_BACKEND", "MEMGAN_CACHE", "MEMGAN_JIT", "MEMGAN_CPU_CAPABILITY", "CXX", "CUDA_HOME")
+VARIABLES = (
+    *(
+        "MEMGAN_BACKEND",
+        "MEMGAN_CACHE",
+        "MEMGAN_JIT",
+        "MEMGAN_CPU_CAPABILITY",
+        "MEMGAN_CUDA",
+        "MEMGAN_CUDA_ARCHS",
+    ),
+    *("CXX", "CUDA_HOME", "CUDA_PATH"),
+)
 
 
 def report() -> dict[str, Any]:
@@ -40,7 +49,7 @@ def report() -> dict[str, Any]:
         },
         "gpus": _gpus(),
         "compiler": _version(kernels.pop("compiler"), "--version"),
-        "nvcc": _version(shutil.which("nvcc"), "--version", last=True),
+        "cuda toolkit": kernels.pop("toolkit"),
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "kernels": kernels,
         "chosen backend": dispatch._State.backend,
@@ -52,7 +61,7 @@ def _kernels() -> dict[str, Any]:
     """The library and how it came to be; where the native backend cannot even be imported, why."""
     native = dispatch._native()
     if isinstance(native, str):
-        nothing = dict.fromkeys(("compiler", "path", "cache"))
+        nothing = dict.fromkeys(("compiler", "toolkit", "path", "cache", "cuda"))
         return nothing | {
             "loaded": False,
             "reason": native,
@@ -60,20 +69,37 @@ def _kernels() -> dict[str, Any]:
             "instruction set": "",
             "error": _import_error(),
         }
-    from memgan.backends.native import build, loader
+    from memgan.backends.native import build, loader, toolkit
 
     reason = native.unavailable_reason()
     state = loader.STATE
     return {
         "compiler": build.compiler(),
+        "toolkit": _toolkit(toolkit.find()),
         "loaded": reason is None,
         "reason": reason,
         "path": None if state.path is None else str(state.path),
         "origin": state.origin,
         "instruction set": state.capability,
+        "cuda": {
+            "architectures": list(state.architectures),
+            "missing because": state.without_cuda,
+            "runtime": state.runtime,
+            "driver takes": state.driver,
+        },
         "cache": str(build.cache_folder()),
         "error": _error(state.error),
     }
+
+
+def _toolkit(found: Any) -> str | None:
+    """Which one, and its version: a shim that cannot be run is told of and no crash."""
+    if found is None:
+        return None
+    try:
+        return f"{found.version}: {found.home}"
+    except RuntimeError as error:
+        return str(error)
 
 
 def _import_error() -> str | None:
@@ -105,6 +131,7 @@ def _gpus() -> list[dict[str, Any]]:
         {
             "name": torch.cuda.get_device_name(index),
             "architecture": "sm_{}{}".format(*torch.cuda.get_device_capability(index)),
+            "memory": torch.cuda.get_device_properties(index).total_memory,
         }
         for index in range(torch.cuda.device_count())
     ]
@@ -128,15 +155,17 @@ def _error(error: BaseException | None) -> str | None:
 def text(facts: dict[str, Any]) -> str:
     """The report for people."""
     lines = []
-    for name in ("memgan", "python", "platform", "torch", "torch cuda", "compiler", "nvcc"):
+    for name in ("memgan", "python", "platform", "torch", "torch cuda", "compiler", "cuda toolkit"):
         lines.append(f"{name:16s}{facts[name] or 'none'}")
     lines.append(f"{'cpu':16s}{facts['cpu']['capability of torch']}, {facts['cpu']['threads']} threads")
-    lines.append(f"{'gpus':16s}{', '.join(gpu['name'] for gpu in facts['gpus']) or 'none'}")
+    gpus = [f"{gpu['name']} ({gpu['architecture']})" for gpu in facts["gpus"]]
+    lines.append(f"{'gpus':16s}{', '.join(gpus) or 'none'}")
     for name, value in facts["environment"].items():
         lines.append(f"{name:16s}{value}")
     kernels = facts["kernels"]
     if kernels["loaded"]:
         lines.append(f"{'kernels':16s}{kernels['origin']}, {kernels['instruction set']}: {kernels['path']}")
+        lines.append(f"{'  for gpus':16s}{_for_gpus(kernels['cuda'])}")
     else:
         lines.append(f"{'kernels':16s}none: {kernels['reason']}")
     lines.append(f"{'backend':16s}{facts['chosen backend']}")
@@ -146,6 +175,17 @@ def text(facts: dict[str, Any]) -> str:
             why = "" if takes == "native" else f": {answer['not native because'] or 'chosen'}"
             lines.append(f"  {op:16s}{device:6s}{takes}{why}")
     return "\n".join(lines)
+
+
+def _for_gpus(cuda: dict[str, Any]) -> str:
+    if not cuda["architectures"]:
+        return f"none: {cuda['missing because']}"
+    driver = cuda["driver takes"]
+    takes = (
+        f"the driver takes {driver // 1000}.{driver % 1000 // 10}" if driver else "there is no driver here"
+    )
+    runtime = f"{cuda['runtime'] // 1000}.{cuda['runtime'] % 1000 // 10}"
+    return f"{' '.join(cuda['architectures'])}, runtime {runtime}, {takes}"
 
 
 def main(argv: list[str]) -> int:

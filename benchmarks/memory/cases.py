@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +27,15 @@ class Case:
     channels: int = 64
     words: int = 18
     size: int = 64
+    dtype: Literal["float32", "tf32", "bfloat16", "float16"] = (
+        "float32"  # tf32: float32, its products less exact
+    )
+    device: str = "cpu"
+
+    @property
+    def stored(self) -> torch.dtype:
+        """The dtype of the tensors."""
+        return torch.float32 if self.dtype == "tf32" else getattr(torch, self.dtype)
 
     def inputs(self) -> Inputs:
         """The same numbers in every process."""
@@ -37,12 +47,15 @@ class Case:
         values = torch.randn(B, L, C, generator=made)
         weight, bias = torch.randn(1, 2 * C, generator=made) * C**-0.5, torch.randn(1, generator=made)
         mask = torch.arange(L) < lengths[:, None]
-        return Inputs(features, keys, values, mask, weight, bias, torch.randn(B, C, S, S, generator=made))
+        grad = torch.randn(B, C, S, S, generator=made)
+        floating = (x.to(self.device, self.stored) for x in (features, keys, values, weight, bias, grad))
+        features, keys, values, weight, bias, grad = floating
+        return Inputs(features, keys, values, mask.to(self.device), weight, bias, grad)
 
     def bytes(self, mode: str) -> int:
         """What must be moved at least: r in, result out; backward r and its gradient in, one gradient out."""
         passes = {"forward": 2, "backward": 3, "forward+backward": 5}.get(mode, 0)
-        return passes * self.images * self.channels * self.size**2 * 4
+        return passes * self.images * self.channels * self.size**2 * self.stored.itemsize
 
     def flop(self, mode: str, inputs: Inputs) -> int:
         """Arithmetic on real words only. Forward: scores, read, gate. Backward: five products and the gate's."""
@@ -76,6 +89,9 @@ class Inputs:
         features, keys, values, *gate = tensors
         return (features, keys, values, self.mask, *gate)
 
+    def copy(self) -> Inputs:
+        return Inputs(*(getattr(self, name).clone() for name in self.__dataclass_fields__))
+
     def double(self) -> Inputs:
         parts = (getattr(self, name) for name in self.__dataclass_fields__)
         return Inputs(*(part if part.dtype == torch.bool else part.double() for part in parts))
@@ -85,6 +101,15 @@ CASES = (
     Case("64*64"),
     Case("128*128", size=128),
     Case("CLIP-like 64*64", channels=128, words=77),
+)
+ON_CUDA = tuple(
+    Case(name, images, channels, words, size, dtype, "cuda")
+    for name, images, channels, words, size in (
+        ("64*64", 64, 64, 18, 64),
+        ("128*128", 64, 64, 18, 128),
+        ("CLIP-like 64*64", 64, 128, 77, 64),
+    )
+    for dtype in ("bfloat16", "tf32", "float32")
 )
 QUICK = (Case("quick 16*16", images=2, channels=16, words=5, size=16),)
 

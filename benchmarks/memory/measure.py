@@ -94,8 +94,14 @@ def error(refine: Refine, exact: Refine, inputs: Inputs) -> float:
     return max(float((mine.double() - right).abs().max() / right.abs().max()) for mine, right in pairs)
 
 
-def peak_bytes(work: Callable[[], object]) -> int:
-    """The most that torch's allocator held at once during ``work``, beyond what it held before."""
+def timed_by(step: Step) -> str:
+    """How a row came to be."""
+    return "wall clock"
+
+
+def peak_bytes(mode: str, refine: Refine, inputs: Inputs) -> int:
+    """The most that torch's allocator held at once during one repetition, beyond what it held before."""
+    work = step(mode, refine, inputs)
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
     ) as profile:

@@ -14,13 +14,17 @@ import torch
 import memgan
 from memgan.backends.native import loader
 
-HEAD = f"{'':28s}{'ms':>9s}{'quartiles':>18s}{'x ours':>8s}{'x clone':>9s}{'% copy':>8s}{'% gemm':>8s}{'peak MB':>9s}"
+RATES = ("% copy", "% gemm", "% floor")
+HEAD = f"{'':28s}{'ms':>9s}{'quartiles':>18s}{'x ours':>8s}{'x clone':>9s}" + "".join(
+    f"{name:>8s}" for name in (*RATES, "peak MB")
+)
 
 
 def facts() -> dict[str, Any]:
     """Machine, versions, commit."""
     return {
         "machine": _cpu(),
+        **_gpu(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "load": os.getloadavg()[0],
@@ -35,6 +39,22 @@ def facts() -> dict[str, Any]:
     }
 
 
+def _gpu() -> dict[str, Any]:
+    """Of the machine with one: its name, its driver, what the kernels were compiled with and for."""
+    if not torch.cuda.is_available():
+        return {}
+    properties = torch.cuda.get_device_properties(0)
+    return {
+        "gpu": properties.name,
+        "gpu memory": properties.total_memory,
+        "driver": _told("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").partition("\n")[
+            0
+        ],
+        "torch cuda": torch.version.cuda,
+        "cuda kernels": " ".join(loader.STATE.architectures),
+    }
+
+
 def _cpu() -> str:
     try:
         names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
@@ -44,9 +64,13 @@ def _cpu() -> str:
 
 
 def _git(*arguments: str) -> str:
+    return _told("git", *arguments)
+
+
+def _told(*command: str) -> str:
     try:
         done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+            command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
         )
     except (OSError, subprocess.CalledProcessError):
         return ""
@@ -57,17 +81,23 @@ def table(rows: list[dict[str, Any]]) -> str:
     """For people: one case and mode."""
     case = rows[0]["case"]
     sizes = "B {images}, C {channels}, L {words}, {size}*{size}".format(**case)
-    lines = [f"\n{rows[0]['mode']}, {sizes}, float32", HEAD]
+    lines = [f"\n{rows[0]['mode']}, {sizes}, {case['dtype']}, {case['device']}", HEAD]
     for row in rows:
         low, high = row["quartiles_ms"]
         rates = "".join(
-            f"{row[name] or float('nan'):8.0f}" for name in ("percent_of_copy", "percent_of_gemm")
+            f"{row[name] or float('nan'):8.0f}"
+            for name in ("percent_of_copy", "percent_of_gemm", "percent_of_floor")
         )
         lines.append(
             f"{row['provider']:28s}{row['median_ms']:9.2f}{f'{low:.2f} - {high:.2f}':>18s}{row['times_ours']:8.2f}"
-            f"{row['times_clone']:9.2f}{rates}{row['peak_mb']:9.1f}"
+            f"{row['times_clone']:9.2f}{rates}{row['peak_mb']:8.1f}"
         )
     return "\n".join(lines)
+
+
+def _label(row: dict[str, Any]) -> str:
+    case = row["case"]
+    return case["name"] if case["dtype"] == "float32" else f"{case['name']}, {case['dtype']}"
 
 
 def plot(rows: list[dict[str, Any]], facts: dict[str, Any], path: Path) -> None:
@@ -78,7 +108,7 @@ def plot(rows: list[dict[str, Any]], facts: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     modes = list(dict.fromkeys(row["mode"] for row in rows))
-    names = list(dict.fromkeys(row["case"]["name"] for row in rows))
+    names = list(dict.fromkeys(_label(row) for row in rows))
     providers = list(dict.fromkeys(row["provider"] for row in rows))
     figure, axes = pyplot.subplots(
         1, len(names), figsize=(4.5 * len(names), 3.6), sharey=True, squeeze=False, layout="constrained"
@@ -89,7 +119,7 @@ def plot(rows: list[dict[str, Any]], facts: dict[str, Any], path: Path) -> None:
             heights = {
                 row["mode"]: row["times_ours"]
                 for row in rows
-                if (row["case"]["name"], row["provider"]) == (name, provider)
+                if (_label(row), row["provider"]) == (name, provider)
             }
             at = [modes.index(mode) + (place - (len(providers) - 1) / 2) * width for mode in heights]
             bars = axis.bar(at, list(heights.values()), width, label=provider)
@@ -99,6 +129,9 @@ def plot(rows: list[dict[str, Any]], facts: dict[str, Any], path: Path) -> None:
         axis.set_yscale("log")
     axes[0][0].set_ylabel("time, as a multiple of memgan native")
     axes[0][-1].legend(fontsize=7)
-    figure.suptitle(f"memory_refine, float32, {facts['machine']}, {facts['threads']} threads", fontsize=9)
+    on_cpu = rows[0]["case"]["device"] == "cpu"
+    machine = f"{facts['machine']}, {facts['threads']} threads" if on_cpu else facts["gpu"]
+    kinds = ", ".join(dict.fromkeys(row["case"]["dtype"] for row in rows))
+    figure.suptitle(f"memory_refine, {kinds}, {machine}", fontsize=9)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

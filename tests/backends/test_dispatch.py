@@ -118,7 +118,8 @@ def test_the_environment_sets_the_first_choice() -> None:
 def test_a_library_that_does_not_load_leaves_the_definition_and_its_reason(tmp_path: Path) -> None:
     code = (
         "import memgan, torch; from memgan.backends.native import build; from pathlib import Path; "
-        f"path = Path({str(tmp_path)!r}) / build.NAME; path.write_bytes(b'not a library'); build.build = lambda: path; "
+        f"path = Path({str(tmp_path)!r}) / build.NAME; "
+        "path.write_bytes(b'not a library'); build.build = lambda: (path, None); "
         "print(memgan.memory_read(torch.zeros(1, 2, 3, 3), torch.zeros(1, 4, 2), torch.zeros(1, 4, 2))[0].shape); "
         "print(memgan.explain_backends('memory_read'))"
     )
@@ -133,7 +134,8 @@ def test_a_library_that_does_not_load_leaves_the_definition_and_its_reason(tmp_p
 def test_where_warnings_are_errors_a_library_that_does_not_load_fails_one_call_only(tmp_path: Path) -> None:
     code = (
         "import memgan, torch, warnings; from memgan.backends.native import build; from pathlib import Path\n"
-        f"path = Path({str(tmp_path)!r}) / build.NAME; path.write_bytes(b'not a library'); build.build = lambda: path\n"
+        f"path = Path({str(tmp_path)!r}) / build.NAME\n"
+        "path.write_bytes(b'not a library'); build.build = lambda: (path, None)\n"
         "warnings.simplefilter('error')\n"
         "def call(): return memgan.memory_read(torch.zeros(1, 2, 3, 3), torch.zeros(1, 4, 2), torch.zeros(1, 4, 2))\n"
         "try: call()\n"

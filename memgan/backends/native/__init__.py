@@ -15,7 +15,10 @@ from memgan.backends.native.functions import memory_read, memory_refine, memory_
 
 __all__ = ["memory_read", "memory_refine", "memory_write", "unavailable_reason", "unsupported_reason"]
 
-CPU_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+DTYPES = {
+    "cpu": (torch.float32, torch.float64, torch.bfloat16),
+    "cuda": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
+}
 
 
 def unavailable_reason() -> str | None:
@@ -25,15 +28,25 @@ def unavailable_reason() -> str | None:
 
 def unsupported_reason(op: str, *args: Any, **kwargs: Any) -> str | None:
     """Why the kernel of ``op`` cannot take these arguments; None: it can. Without arguments: whether it is there."""
-    tensors = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, Tensor)]
-    if tensors:
-        features = tensors[0]
-        if features.device.type != "cpu":
-            return f"there is no kernel for {features.device.type} tensors"
-        if features.dtype not in CPU_DTYPES:
-            return f"the CPU kernels take float32, float64 and bfloat16, not {features.dtype}"
+    features = next((arg for arg in (*args, *kwargs.values()) if isinstance(arg, Tensor)), None)
+    if features is not None:
+        device, taken = features.device, DTYPES.get(features.device.type)
+        if taken is None or (device.type == "cuda" and torch.version.hip):
+            return f"there is no kernel for {'ROCm' if taken else device.type} tensors"
+        if features.dtype not in taken:
+            *names, last = (str(dtype).removeprefix("torch.") for dtype in taken)
+            return (
+                f"the {device.type.upper()} kernels take {', '.join(names)} and {last}, not {features.dtype}"
+            )
     if op == "memory_write" and len(args) + len(kwargs) > 1:
         gate = args[6] if len(args) > 6 else kwargs.get("gate_word")
         if gate is None or gate.shape[0] != 1:
             return "a write without a gate, or with one a memory channel, has no fused kernel"
+    if features is not None and features.device.type == "cuda":
+        reason = loader.device_reason(features.device.index or 0)
+        keys = None if op == "memory_write" else args[1] if len(args) > 1 else kwargs.get("keys")
+        words = 0 if keys is None else keys.shape[1]
+        if reason is None and words > loader.STATE.most_words:
+            reason = f"the CUDA kernels take at most {loader.STATE.most_words} words, got {words}"
+        return reason
     return loader.load()

@@ -1,7 +1,8 @@
 """Build the kernels where there is a compiler: once a machine, at first use, into a cache.
 
-The library is one file for every Python: torch's stable ABI, nothing of CPython. The key of the cache is everything
-that the file depends on; a build happens in a folder of its own and appears whole or not at all.
+The library is one file for every Python and for machines with and without CUDA: torch's stable ABI, nothing of CPython,
+the CUDA runtime inside. The key of the cache is everything that the file depends on; a build happens in a folder of
+its own and appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -14,21 +15,20 @@ import shutil
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from memgan.backends.native import toolkit as cuda
+
 CSRC = Path(__file__).parent / "csrc"
 NAME = "libmemgan_native.so"
+LOG = "build.log"  # beside the library that was not built
 # The oldest torch whose stable ABI the file uses, 2.11: it loads in every later one.
-FLAGS = (
-    "-std=c++20",
-    "-O3",
-    "-fPIC",
-    "-fvisibility=hidden",
-    "-Wno-psabi",
-    "-DTORCH_TARGET_VERSION=0x020b000000000000",
-)
+SHARED_FLAGS = ("-std=c++20", "-O3", "-DTORCH_TARGET_VERSION=0x020b000000000000")
+FLAGS = (*SHARED_FLAGS, "-fPIC", "-fvisibility=hidden", "-Wno-psabi")
+CUDA_FLAGS = (*SHARED_FLAGS, "-Xcompiler=-fPIC,-fvisibility=hidden,-Wno-psabi")
 BYTES_A_JOB = 1 << 30  # of memory, for one compiler at work
 
 
@@ -43,9 +43,61 @@ class NoCompiler(BuildError):
         super().__init__("no C++ compiler was found (g++ or clang++; CXX names another)")
 
 
-def sources() -> list[Path]:
-    """What is compiled."""
-    return sorted((CSRC / "cpu").glob("*.cpp"))
+@dataclass(frozen=True)
+class Plan:
+    """With what a library is built, and for which GPUs."""
+
+    compiler: str
+    toolkit: cuda.Toolkit | None = None  # None: for the CPU alone
+    architectures: tuple[str, ...] = ()
+    without_cuda: str | None = None  # why
+
+    def sources(self) -> list[Path]:
+        """What is compiled."""
+        return sorted((CSRC / "cpu").glob("*.cpp")) + (
+            sorted((CSRC / "cuda").glob("*.cu")) if self.toolkit else []
+        )
+
+    def command(self, source: Path, to: Path) -> list[str]:
+        """What compiles one of them."""
+        include = ("-isystem", str(Path(torch.__file__).parent / "include"))
+        if source.suffix != ".cu" or self.toolkit is None:
+            return [self.compiler, *FLAGS, *include, "-c", str(source), "-o", str(to)]
+        told = f'-DMEMGAN_CUDA_ARCHITECTURES="{" ".join(self.architectures)}"'
+        return [
+            *(str(self.toolkit.nvcc), f"-ccbin={self.compiler}", *CUDA_FLAGS, told),
+            *(*cuda.flags(self.architectures), *include, "-c", str(source), "-o", str(to)),
+        ]
+
+    def link(self, objects: list[Path], to: Path) -> list[str]:
+        """What makes the library of them: it needs torch's CPU library and the system's, nothing of CUDA."""
+        libraries = [f"-L{Path(torch.__file__).parent / 'lib'}", "-ltorch_cpu"]
+        if self.toolkit:
+            libraries += [f"-L{self.toolkit.libraries}", "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
+            libraries += ["-Wl,--exclude-libs,libcudart_static.a"]
+        return [self.compiler, *map(str, objects), "-shared", "-o", str(to), *libraries]
+
+    def key(self) -> str:
+        """Sixteen digits that change with sources, flags, compilers, architectures, torch and machine."""
+        digest = hashlib.sha256()
+        texts = [_identity(self.compiler), *FLAGS, torch.__version__, platform.machine()]
+        if self.toolkit:
+            texts += [_identity(str(self.toolkit.nvcc)), *CUDA_FLAGS, *self.architectures]
+        digest.update("\n".join(texts).encode())
+        folders = ("cpu", "cuda") if self.toolkit else ("cpu",)
+        for path in sorted([*CSRC.glob("*"), *(path for name in folders for path in CSRC.glob(f"{name}/*"))]):
+            if path.is_file():
+                digest.update(str(path.relative_to(CSRC)).encode() + path.read_bytes())
+        return digest.hexdigest()[:16]
+
+
+def _identity(command: str) -> str:
+    """A compiler, and which file of its name it is."""
+    path = shutil.which(command)
+    if path is None:
+        return command
+    stat = os.stat(path)
+    return f"{command} {os.path.realpath(path)} {stat.st_size} {stat.st_mtime_ns}"
 
 
 def compiler() -> str | None:
@@ -54,32 +106,67 @@ def compiler() -> str | None:
     return shutil.which(chosen) if chosen else shutil.which("g++") or shutil.which("clang++")
 
 
+def plan(*, for_all_machines: bool = False) -> Plan:
+    """CUDA is compiled for a wheel where there is a toolkit, at first use where torch sees a GPU.
+
+    ``MEMGAN_CUDA``: 0 forbids it, 1 insists on it. ``MEMGAN_CUDA_ARCHS``: for what.
+
+    Raises:
+        BuildError: no compiler, or CUDA is insisted on and cannot be had.
+    """
+    command = compiler()
+    if command is None:
+        raise NoCompiler
+    asked = os.environ.get("MEMGAN_CUDA", "")
+    if asked not in ("", "0", "1"):
+        raise BuildError(f"MEMGAN_CUDA must be 0 or 1, got {asked!r}")
+    here = () if for_all_machines else cuda.devices()
+    if asked == "0":
+        return Plan(command, without_cuda="MEMGAN_CUDA=0 forbade to compile it")
+    if not (asked or for_all_machines or here):
+        return Plan(command, without_cuda="torch saw no CUDA device when it was built; MEMGAN_CUDA=1 insists")
+    try:
+        found = cuda.find()
+        if found is None:
+            raise cuda.NoToolkit(f"no CUDA toolkit was found ({cuda.SEARCHED})")
+        return Plan(command, found, cuda.architectures(found, here))
+    except cuda.NoToolkit as error:
+        if asked:
+            raise BuildError(f"MEMGAN_CUDA=1, but {error}") from error
+        return Plan(command, without_cuda=str(error))
+
+
 def cache_folder() -> Path:
     """``MEMGAN_CACHE`` or ``~/.cache/memgan``, in it the kernels' own folder."""
     return Path(os.environ.get("MEMGAN_CACHE") or Path.home() / ".cache" / "memgan") / "native"
 
 
-def key(command: str) -> str:
-    """Sixteen digits that change with sources, flags, compiler, torch and machine."""
-    digest = hashlib.sha256()
-    for text in (command, *FLAGS, torch.__version__, platform.machine()):
-        digest.update(f"{text}\n".encode())
-    for path in sorted(CSRC.rglob("*")):
-        if path.suffix in (".h", ".cpp"):
-            digest.update(str(path.relative_to(CSRC)).encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+def build() -> tuple[Path, str | None]:
+    """The library's path, built now if this machine has not built it yet; and why it holds no CUDA, if it does not.
 
-
-def build() -> Path:
-    """The library's path; built now if this machine has not built it yet.
+    Where nvcc refuses, the CPU's kernels are built alone, unless ``MEMGAN_CUDA=1`` insists.
 
     Raises:
         BuildError: no compiler (NoCompiler), no place to write, or the compiler refused.
     """
-    command = compiler()
-    if command is None:
-        raise NoCompiler
-    folder = cache_folder() / key(command)
+    chosen = plan()
+    if chosen.toolkit and os.environ.get("MEMGAN_CUDA") != "1":
+        log = cache_folder() / chosen.key() / LOG
+        if not log.is_file():  # a failure is not repeated in every process
+            try:
+                return _built(chosen), None
+            except BuildError as error:
+                if not log.is_file():
+                    raise
+                del error
+        chosen = Plan(
+            chosen.compiler, without_cuda=f"nvcc refused, its words are in {log}; delete it to try again"
+        )
+    return _built(chosen), chosen.without_cuda
+
+
+def _built(chosen: Plan) -> Path:
+    folder = cache_folder() / chosen.key()
     library = folder / NAME
     if library.is_file():
         return library
@@ -88,7 +175,7 @@ def build() -> Path:
         with open(folder / "lock", "w") as lock:  # freed by the system when a process dies
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not library.is_file():
-                build_into(folder)
+                build_into(folder, chosen)
     except OSError as error:
         raise BuildError(
             f"{folder} cannot be written to ({error}); MEMGAN_CACHE names another place"
@@ -96,28 +183,30 @@ def build() -> Path:
     return library
 
 
-def build_into(folder: Path) -> None:
-    """Build the library into ``folder``: whole, or not at all and a BuildError."""
-    command = compiler()
-    if command is None:
-        raise NoCompiler
+def build_into(folder: Path, chosen: Plan, *more: str) -> str:
+    """Build the library into ``folder``: whole, or not at all and a BuildError. ``more`` are words for nvcc.
+
+    Returns:
+        The commands, and what they said.
+    """
     with tempfile.TemporaryDirectory(dir=folder, prefix="building-") as temporary:
         work = Path(temporary)
-        objects = {path: work / f"{path.stem}.o" for path in sources()}
-        include = Path(torch.__file__).parent / "include"
-        compile_ = [command, *FLAGS, "-isystem", str(include), "-c"]
+        objects = {path: work / f"{path.stem}.o" for path in chosen.sources()}
+        commands = [
+            chosen.command(path, to) + list(more if path.suffix == ".cu" else ())
+            for path, to in objects.items()
+        ]
         with ThreadPoolExecutor(_jobs()) as pool:
-            runs = [pool.submit(_run, [*compile_, str(path), "-o", str(to)]) for path, to in objects.items()]
-            told = [run.result() for run in runs]
+            told = list(pool.map(_run, commands))
         if not any(code for code, _ in told):
-            libraries = Path(torch.__file__).parent / "lib"
-            link = ["-shared", "-o", str(work / NAME), f"-L{libraries}", "-ltorch_cpu"]
-            told.append(_run([command, *map(str, objects.values()), *link]))
+            told.append(_run(chosen.link(list(objects.values()), work / NAME)))
+        words = "\n".join(text for _, text in told)
         if any(code for code, _ in told):
-            log = folder / "build.log"
-            log.write_text("\n".join(text for _, text in told))
-            raise BuildError(f"{command} could not build the kernels: its words are in {log}")
+            log = folder / LOG
+            log.write_text(words)
+            raise BuildError(f"{chosen.compiler} could not build the kernels: its words are in {log}")
         os.replace(work / NAME, folder / NAME)
+    return words
 
 
 def _run(command: list[str]) -> tuple[int, str]:

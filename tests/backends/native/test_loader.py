@@ -13,7 +13,7 @@ import torch
 
 import memgan
 from memgan.backends import native, reference
-from memgan.backends.native import build, loader
+from memgan.backends.native import build, loader, toolkit
 
 
 @pytest.fixture
@@ -29,7 +29,8 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(loader, "STATE", loader.State())
     monkeypatch.setattr(loader, "PREBUILT", tmp_path / "none.so")
     monkeypatch.setenv("MEMGAN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("MEMGAN_JIT", raising=False)
+    for name in ("MEMGAN_JIT", "MEMGAN_CUDA", "MEMGAN_CUDA_ARCHS"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
@@ -94,23 +95,37 @@ def test_a_library_that_does_not_load_is_not_used(fresh: Path, monkeypatch: pyte
 def test_two_at_once_build_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler(fresh, f'echo run >> "{fresh}/runs"; sleep 0.05; echo library > "$out"', monkeypatch)
     paths: list[Path] = []
-    threads = [threading.Thread(target=lambda: paths.append(build.build())) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: paths.append(build.build()[0])) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(set(paths)) == 1
     runs = (fresh / "runs").read_text().splitlines()
-    assert len(runs) == len(build.sources()) + 1, "each file once, and the linker"
+    assert len(runs) == len(build.plan().sources()) + 1, "each file once, and the linker"
 
 
-def test_the_cache_s_key_changes_with_what_the_library_is_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = {build.key("g++"), build.key("clang++")}
+def test_the_cache_s_key_changes_with_what_the_library_is_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = build.Plan("g++")
+    keys = [plan.key(), build.Plan("clang++").key()]
+    nvcc = tmp_path / "bin" / "nvcc"
+    nvcc.parent.mkdir()
+    nvcc.write_text("#!/bin/sh\n")
+    nvcc.chmod(0o755)
+    kit = toolkit.Toolkit(tmp_path, tmp_path)
+    keys += [build.Plan("g++", kit, names).key() for names in (("90",), ("90+PTX",))]
+    nvcc.write_text("#!/bin/sh\n# another one\n")
+    keys.append(build.Plan("g++", kit, ("90",)).key())
+    monkeypatch.setattr(build, "CUDA_FLAGS", (*build.CUDA_FLAGS, "-G"))
+    keys.append(build.Plan("g++", kit, ("90",)).key())
+    assert plan.key() == keys[0], "flags for nvcc do not touch a library without CUDA"
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-O0"))
-    keys.add(build.key("g++"))
+    keys.append(plan.key())
     monkeypatch.setattr(torch, "__version__", "2.99")
-    keys.add(build.key("g++"))
-    assert len(keys) == 4
+    keys.append(plan.key())
+    assert len(set(keys)) == len(keys)
 
 
 def test_a_prebuilt_library_is_taken_before_anything_is_built(

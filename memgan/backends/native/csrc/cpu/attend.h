@@ -6,25 +6,11 @@
 
 #include <cstdint>
 
+#include "../views.h"
 #include "dtype.h"
 #include "write.h"
 
 namespace memgan::cpu {
-
-// A (B, X, N) view: X are channels or words, and the N pixels have one stride (checked by the caller).
-struct Pixels {
-  const void* data = nullptr;
-  int64_t batch = 0, row = 0, pixel = 0;
-};
-struct MutablePixels {
-  void* data = nullptr;
-  int64_t batch = 0, row = 0, pixel = 0;
-};
-// A (B, L, X) view of keys or values.
-struct Slots {
-  const void* data = nullptr;
-  int64_t batch = 0, word = 0, channel = 0;
-};
 
 struct AttendArgs {
   Dtype dtype = Dtype::float32;

@@ -1,31 +1,21 @@
-// Tensors of torch's stable ABI ↔ the plain arguments of the kernels.
+// Tensors of torch's stable ABI ↔ the plain arguments of the CPU kernels, and torch's pool of threads.
 #pragma once
-
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/core/ScalarType.h>
-#include <torch/headeronly/util/Exception.h>
 
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "../tensors.h"
 #include "attend.h"
 
 namespace memgan::cpu {
-
-using torch::headeronly::MemoryFormat;
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
 
 inline Dtype dtype_of(const Tensor& t) {
   switch (t.scalar_type()) {
@@ -35,27 +25,6 @@ inline Dtype dtype_of(const Tensor& t) {
     default: STD_TORCH_CHECK(false, "memgan: the CPU kernels take float32, float64 and bfloat16");
   }
 }
-
-inline ScalarType computed_in(const Tensor& t) {
-  return t.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-}
-
-// (B, X, H, W) with one stride for all pixels: true of contiguous, channels_last and most slices of them.
-inline bool pixels_have_one_stride(const Tensor& t) {
-  return t.size(2) <= 1 || t.size(3) <= 1 || t.stride(2) == t.size(3) * t.stride(3);
-}
-inline Tensor with_one_stride(const Tensor& t) {
-  return pixels_have_one_stride(t) ? t : torch::stable::contiguous(t);
-}
-inline int64_t pixel_stride(const Tensor& t) { return t.size(3) > 1 ? t.stride(3) : t.stride(2); }
-
-inline Pixels pixels_of(const Tensor& t) {
-  return {t.const_data_ptr(), t.stride(0), t.stride(1), pixel_stride(t)};
-}
-inline MutablePixels mutable_pixels_of(const Tensor& t) {
-  return {t.mutable_data_ptr(), t.stride(0), t.stride(1), pixel_stride(t)};
-}
-inline Slots slots_of(const Tensor& t) { return {t.const_data_ptr(), t.stride(0), t.stride(1), t.stride(2)}; }
 
 // Asks for large pages under a large fresh result: its first touch then faults once in 2 MB rather than once in 4 KB,
 // and at 128 * 128 those faults cost more than the arithmetic. Only whole large pages inside the result are asked
@@ -69,13 +38,8 @@ inline void in_large_pages(const Tensor& t, size_t bytes) {
 #endif
 }
 
-// A fresh (B, channels, H, W) that lies in memory as `like` does.
 inline Tensor empty_pixels(const Tensor& like, int64_t channels) {
-  const std::array<int64_t, 4> size{like.size(0), channels, like.size(2), like.size(3)};
-  const bool last = like.stride(1) == 1 && like.size(1) > 1 && pixel_stride(like) != 1;
-  Tensor fresh = torch::stable::empty(
-      size, like.scalar_type(), std::nullopt, std::nullopt, std::nullopt,
-      last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+  Tensor fresh = empty_pixels_on(like, channels);
   in_large_pages(fresh, fresh.numel() * fresh.element_size());
   return fresh;
 }

@@ -1,0 +1,6 @@
+// The kernels of memory_read and memory_refine for bfloat16.
+#include "attend_launch.h"
+
+namespace memgan::cuda {
+MEMGAN_ATTEND_KERNELS(Bf16)
+}

@@ -1,0 +1,225 @@
+// Which kernel takes which sizes, and its launch: host code, the same for CUDA and for the emulator.
+#pragma once
+
+#include <algorithm>
+
+#include "attend_finish.h"
+#include "attend_generic.h"
+#include "attend_lanes_backward.h"
+
+namespace memgan::cuda {
+
+constexpr int64_t kWorkspaceBytes = 7 << 20;  // of scores under way and of partial sums
+constexpr int64_t kEnoughBlocks = 1024;       // more do not fill a GPU better
+
+inline int64_t ceil_of(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
+inline int64_t computed_bytes(const AttendArgs& a) { return a.dtype == Dtype::float64 ? 8 : 4; }
+
+// Whether the fast kernels take these sizes; what is then left to ask is the room in shared memory.
+inline bool fits_fast_kernels(const AttendArgs& a) {
+  return a.dtype != Dtype::float64 && a.C == a.D && a.C <= 256 && a.L <= 128 && a.N <= int64_t(1) << 30;
+}
+inline bool on_tensor_cores(const AttendArgs& a) { return a.dtype != Dtype::float32 || a.tf32; }
+
+enum class Kernel { generic, tensor, two_pixels, one_pixel };
+
+// ---- forward
+
+struct ForwardPlan {
+  Kernel kernel = Kernel::generic;
+  int threads = kGenericPixels;
+  int64_t shared = 0, scratch = 0;  // bytes
+  int64_t blocks = 0, blocks_of_image = 1;
+};
+
+// Warps of such blocks that a multiprocessor's shared memory has room for: beyond 16 no more are asked.
+inline int64_t resident_warps(int64_t bytes, int warps) {
+  const int64_t of_block = 1 << 10;  // the system's own
+  const int64_t most = most_shared();
+  return bytes > most ? 0 : std::min<int64_t>(16, (most + of_block) / (bytes + of_block) * warps);
+}
+
+// Blocks of a kernel whose warps take tiles on their own; returns how many warps are resident. 0: no room.
+template <typename S, int kPixels, bool kLanes>
+int64_t plan_tiles(const ForwardArgs& a, Kernel kernel, ForwardPlan& plan) {
+  const int64_t tiles = ceil_of(a.N, kPixels);
+  int64_t best = 0;
+  for (int warps = kForwardThreads / kWarp; warps > 0; warps /= 2) {
+    const int64_t bytes = ForwardRoom<S, kPixels, kLanes>(a, warps, nullptr).room.used;
+    const int64_t resident = resident_warps(bytes, warps);
+    if (resident <= best) continue;
+    best = resident;
+    const int64_t each = std::clamp<int64_t>(a.B * tiles / (warps * kEnoughBlocks), 1, 4);  // tiles of a warp
+    plan.kernel = kernel;
+    plan.threads = warps * kWarp;
+    plan.shared = bytes;
+    plan.blocks_of_image = ceil_of(tiles, warps * each);
+    plan.blocks = a.B * plan.blocks_of_image;
+  }
+  return best;
+}
+
+constexpr int64_t kEnoughWarps = 8;  // that two pixels a lane are better than more warps
+
+template <typename S>
+ForwardPlan plan_of(const ForwardArgs& a) {
+  ForwardPlan plan;
+  if constexpr (sizeof(S) < 8) {
+    if (fits_fast_kernels(a)) {
+      if (on_tensor_cores(a) && plan_tiles<S, kTensorPixels<S>, false>(a, Kernel::tensor, plan) > 0) return plan;
+      if constexpr (sizeof(S) == 4) {
+        if (plan_tiles<S, 2 * kWarp, true>(a, Kernel::two_pixels, plan) >= kEnoughWarps) return plan;
+        if (plan_tiles<S, kWarp, true>(a, Kernel::one_pixel, plan) > 0) return plan;
+      }
+    }
+  }
+  const int64_t bytes = std::max<int64_t>(1, generic_forward_rows(a) * kGenericPixels * computed_bytes(a));
+  plan = ForwardPlan{};
+  plan.shared = generic_shared<typename Compute<S>::type>(a);
+  plan.blocks = std::min(a.B * ceil_of(a.N, kGenericPixels), std::max<int64_t>(1, kWorkspaceBytes / bytes));
+  plan.scratch = plan.blocks * bytes;
+  return plan;
+}
+
+template <typename S>
+int64_t forward_workspace_of(const ForwardArgs& a) {
+  return plan_of<S>(a).scratch;
+}
+
+template <typename S>
+const char* forward_of(ForwardArgs a, void* stream) {
+  const ForwardPlan plan = plan_of<S>(a);
+  const Grid grid{plan.blocks, 1, plan.threads, plan.shared, stream};
+  a.blocks = plan.blocks_of_image;
+  if constexpr (sizeof(S) < 8) {
+    if (plan.kernel == Kernel::tensor) {
+      const int64_t rows = a.L + (a.gate_weight != nullptr);
+      if (rows <= 32) return launch(attend_forward_tensor<S, 2, 2>, grid, a);
+      if (rows <= 80) return launch(attend_forward_tensor<S, 5, 1>, grid, a);
+      return launch(attend_forward_tensor<S, 9, 1>, grid, a);
+    }
+  }
+  if constexpr (std::is_same_v<S, float>) {
+    if (plan.kernel == Kernel::two_pixels) return launch(attend_forward_lanes<2>, grid, a);
+    if (plan.kernel == Kernel::one_pixel) return launch(attend_forward_lanes<1>, grid, a);
+  }
+  return launch(attend_forward_generic<S>, grid, a);
+}
+
+// ---- backward
+
+struct BackwardPlan {
+  Kernel kernel = Kernel::generic;
+  int threads = kGenericPixels;
+  bool shared_sums = false;
+  int64_t pixels = 0;                              // that a block takes at a time
+  int64_t shared = 0, column = 0;                  // bytes of a block: shared memory, scores under way
+  int64_t images = 1, chunks = 1, chunk_pixels = 0;  // of a launch
+};
+
+// The block that leaves most warps on a multiprocessor; sums go to memory only where they would leave fewer than four in
+// shared memory. Returns how many warps those are. 0: no room.
+template <typename S, int kPixels, bool kLanes>
+int64_t plan_chunks(BackwardArgs a, Kernel kernel, BackwardPlan& plan) {
+  int64_t best = 0;
+  for (const bool shared_sums : {true, false}) {
+    a.shared_sums = shared_sums;
+    for (const int warps : {4, 8, 2, 1}) {  // of as many resident warps rather two blocks: one loads while one computes
+      const int64_t bytes = BackwardRoom<S, kPixels, kLanes>(a, warps, nullptr).room.used;
+      const int64_t resident = resident_warps(bytes, warps);
+      if (resident <= best) continue;
+      best = resident;
+      plan.kernel = kernel;
+      plan.threads = warps * kWarp;
+      plan.pixels = warps * kPixels;
+      plan.shared = bytes;
+      plan.shared_sums = shared_sums;
+    }
+    if (best >= 4) break;
+  }
+  return best;
+}
+
+template <typename S>
+BackwardPlan plan_of(const BackwardArgs& a) {
+  BackwardPlan plan;
+  if constexpr (sizeof(S) < 8) {
+    if (fits_fast_kernels(a)) {
+      const bool tensor = on_tensor_cores(a) && plan_chunks<S, kBackwardPixels<S>, false>(a, Kernel::tensor, plan) > 0;
+      if constexpr (sizeof(S) == 4) {
+        if (!tensor && plan_chunks<S, 2 * kWarp, true>(a, Kernel::two_pixels, plan) < kEnoughWarps) {
+          BackwardPlan one;
+          if (plan_chunks<S, kWarp, true>(a, Kernel::one_pixel, one) > 0) plan = one;
+        }
+      }
+    }
+  }
+  if (plan.kernel == Kernel::generic) {
+    plan.pixels = kGenericPixels;
+    plan.shared = generic_shared<typename Compute<S>::type>(a);
+    plan.column = generic_backward_rows(a) * kGenericPixels * computed_bytes(a);
+  }
+  const int64_t bytes = partial_size(a) * computed_bytes(a) + plan.column;  // of one chunk
+  const int64_t most = std::clamp<int64_t>(kWorkspaceBytes / bytes, 1, kEnoughBlocks);
+  const int64_t wanted = std::max<int64_t>(1, most / std::clamp<int64_t>(a.B, 1, 64));
+  const int64_t units = std::max<int64_t>(1, ceil_of(a.N, plan.pixels));
+  plan.chunk_pixels = plan.pixels * ceil_of(units, std::min(wanted, units));
+  plan.chunks = std::max<int64_t>(1, ceil_of(a.N, plan.chunk_pixels));
+  plan.images = std::clamp<int64_t>(std::max<int64_t>(1, kWorkspaceBytes / bytes) / plan.chunks, 1, std::max<int64_t>(1, a.B));
+  return plan;
+}
+
+template <typename S>
+const char* launch_chunks(const BackwardPlan& plan, const Grid& grid, const BackwardArgs& a) {
+  if constexpr (sizeof(S) < 8) {
+    if (plan.kernel == Kernel::tensor) {
+      const int64_t rows = a.L + 1;  // as BackwardRoom counts
+      if (rows <= 32) return launch(attend_backward_tensor<S, 2>, grid, a);
+      if (rows <= 80) return launch(attend_backward_tensor<S, 5>, grid, a);
+      return launch(attend_backward_tensor<S, 9>, grid, a);
+    }
+  }
+  if constexpr (std::is_same_v<S, float>) {
+    if (plan.kernel == Kernel::two_pixels) return launch(attend_backward_lanes<2>, grid, a);
+    if (plan.kernel == Kernel::one_pixel) return launch(attend_backward_lanes<1>, grid, a);
+  }
+  return launch(attend_backward_generic<S>, grid, a);
+}
+
+template <typename S>
+int64_t backward_workspace_of(const BackwardArgs& a) {
+  const BackwardPlan plan = plan_of<S>(a);
+  const int64_t numbers = plan.images * plan.chunks * partial_size(a) + a.B * (2 * a.C + 1);
+  return plan.images * plan.chunks * plan.column + numbers * computed_bytes(a);
+}
+
+template <typename S>
+const char* backward_of(BackwardArgs a, void* stream) {
+  using T = typename Compute<S>::type;
+  const BackwardPlan plan = plan_of<S>(a);
+  const int64_t blocks = plan.images * plan.chunks;
+  a.partial = static_cast<char*>(a.workspace) + blocks * plan.column;
+  a.gate_partial = static_cast<T*>(a.partial) + blocks * partial_size(a);
+  a.chunks = plan.chunks;
+  a.chunk_pixels = plan.chunk_pixels;
+  a.shared_sums = plan.shared_sums;
+  for (a.first_image = 0; a.first_image < a.B; a.first_image += plan.images) {
+    a.images = std::min(plan.images, a.B - a.first_image);
+    const Grid grid{a.images * a.chunks, 1, plan.threads, plan.shared, stream};
+    if (const char* error = launch_chunks<S>(plan, grid, a)) return error;
+    const int64_t channels = ceil_of(std::max(a.C, a.D), kFinishChannels);
+    const Grid finish{a.images, channels, kFinishThreads, finish_shared<T>(a), stream};
+    if (const char* error = launch(attend_finish_image<S>, finish, a)) return error;
+  }
+  if (a.gate_weight == nullptr) return nullptr;
+  return launch(attend_finish_gate<S>, {ceil_of(2 * a.C + 1, kFinishThreads), 1, kFinishThreads, 0, stream}, a);
+}
+
+// In a file of its own for each dtype: they are compiled at the same time.
+#define MEMGAN_ATTEND_KERNELS(S)                                    \
+  template int64_t forward_workspace_of<S>(const ForwardArgs&);     \
+  template int64_t backward_workspace_of<S>(const BackwardArgs&);   \
+  template const char* forward_of<S>(ForwardArgs, void*);           \
+  template const char* backward_of<S>(BackwardArgs, void*);
+
+}  // namespace memgan::cuda

@@ -1,0 +1,258 @@
+// The thin layer between the kernels and the machine that runs them: CUDA where nvcc compiles, else an emulator on the
+// CPU (tests/backends/native/emulator), so that the same kernel source runs where there is no GPU.
+//
+// Kernels are written in CUDA's own words (threadIdx, __syncthreads, __shfl_xor_sync, ...) and take from here what CUDA
+// has only as PTX, or would need one line for CUDA and another for the emulator.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <atomic>
+#define MEMGAN_UNROLL _Pragma("unroll")
+#define MEMGAN_NO_UNROLL _Pragma("unroll 1")
+#else
+#include "emulator.h"
+#define MEMGAN_UNROLL
+#define MEMGAN_NO_UNROLL
+#endif
+
+#define MEMGAN_DEVICE __device__ __forceinline__
+#define MEMGAN_BOTH __host__ __device__ __forceinline__
+
+namespace memgan::cuda {
+
+constexpr int kWarp = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+enum class Dtype { float32, float64, bfloat16, float16 };
+
+// ---- how numbers are stored, and what they are computed in
+
+struct Bf16 {
+  uint16_t bits;
+};
+struct Half {
+  uint16_t bits;
+};
+
+template <typename S>
+struct Compute {
+  using type = float;
+};
+template <>
+struct Compute<double> {
+  using type = double;
+};
+
+#if defined(__CUDACC__)
+MEMGAN_DEVICE float read(Bf16 x) { return __bfloat162float(__ushort_as_bfloat16(x.bits)); }
+MEMGAN_DEVICE float read(Half x) { return __half2float(__ushort_as_half(x.bits)); }
+MEMGAN_DEVICE void write_to(Bf16& to, float x) { to.bits = __bfloat16_as_ushort(__float2bfloat16_rn(x)); }
+MEMGAN_DEVICE void write_to(Half& to, float x) { to.bits = __half_as_ushort(__float2half_rn(x)); }
+MEMGAN_DEVICE float bits_as_float(uint32_t bits) { return __uint_as_float(bits); }
+MEMGAN_DEVICE uint32_t float_as_bits(float x) { return __float_as_uint(x); }
+#else
+inline float bits_as_float(uint32_t bits) { return emulator::float_of(bits); }
+inline uint32_t float_as_bits(float x) { return emulator::bits_of(x); }
+inline float read(Bf16 x) { return emulator::from_bf16(x.bits); }
+inline float read(Half x) { return emulator::from_half(x.bits); }
+inline void write_to(Bf16& to, float x) { to.bits = emulator::to_bf16(x); }
+inline void write_to(Half& to, float x) { to.bits = emulator::to_half(x); }
+#endif
+MEMGAN_DEVICE float read(float x) { return x; }
+MEMGAN_DEVICE double read(double x) { return x; }
+MEMGAN_DEVICE void write_to(float& to, float x) { to = x; }
+MEMGAN_DEVICE void write_to(double& to, double x) { to = x; }
+
+template <typename S>
+MEMGAN_DEVICE S written(typename Compute<S>::type x) {
+  S stored;
+  write_to(stored, x);
+  return stored;
+}
+
+// Two numbers as a tensor core takes them, the first in the low half.
+template <typename S>
+MEMGAN_DEVICE uint32_t packed_pair(float low, float high) {
+  return uint32_t(written<S>(low).bits) | uint32_t(written<S>(high).bits) << 16;
+}
+
+// Sixteen bytes as numbers, in registers: every index must be known when the kernel is compiled.
+template <typename S>
+struct Sixteen {
+  uint4 bits;
+  MEMGAN_DEVICE uint32_t& word(int i) { return i == 0 ? bits.x : i == 1 ? bits.y : i == 2 ? bits.z : bits.w; }
+  MEMGAN_DEVICE uint32_t word(int i) const { return i == 0 ? bits.x : i == 1 ? bits.y : i == 2 ? bits.z : bits.w; }
+  MEMGAN_DEVICE S operator[](int i) const {
+    if constexpr (sizeof(S) == 2) return S{uint16_t(word(i / 2) >> i % 2 * 16)};
+    else return bits_as_float(word(i));
+  }
+  MEMGAN_DEVICE void set(int i, S x) {
+    if constexpr (sizeof(S) == 2) word(i / 2) = (word(i / 2) & 0xffffu << (1 - i % 2) * 16) | uint32_t(x.bits) << i % 2 * 16;
+    else word(i) = float_as_bits(x);
+  }
+};
+
+// ---- shared memory, and copies into it that go on while the thread does
+
+#if defined(__CUDACC__)
+MEMGAN_DEVICE unsigned char* shared_memory() {
+  extern __shared__ __align__(16) unsigned char bytes[];
+  return bytes;
+}
+MEMGAN_DEVICE uint32_t shared_address(const void* shared) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+}
+// 16 bytes, both addresses multiples of 16; where not `real`, zeros, and `global` is not read.
+MEMGAN_DEVICE void copy_16(void* shared, const void* global, bool real = true) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global),
+               "r"(real ? 16 : 0)
+               : "memory");
+}
+MEMGAN_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Waits until at most `kPending` of this thread's last groups are under way. Other threads need a barrier behind it.
+template <int kPending>
+MEMGAN_DEVICE void wait_for_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+#else
+inline unsigned char* shared_memory() { return emulator::shared_memory(); }
+inline void copy_16(void* shared, const void* global, bool real = true) {
+  emulator::copy_async(shared, real ? global : nullptr, 16);
+}
+inline void commit_copies() { emulator::commit_copies(); }
+template <int kPending>
+inline void wait_for_copies() {
+  emulator::wait_for_copies(kPending);
+}
+#endif
+
+// ---- tensor cores, one warp together. With g = lane / 4 and t = lane % 4 a lane holds of
+//   A (16, 16): (g, 2t), (g, 2t + 1) in a[0], row g + 8 in a[1], columns 2t + 8, 2t + 9 in a[2], both in a[3]
+//   B (16, 8):  (2t, g), (2t + 1, g) in b[0], rows 2t + 8, 2t + 9 in b[1]
+//   C (16, 8):  (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1)
+// and of float32 rounded to tf32
+//   A (16, 8):  (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4)        B (8, 8): (t, g), (t + 4, g)
+
+#if defined(__CUDACC__)
+MEMGAN_DEVICE void mma(Bf16, float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+MEMGAN_DEVICE void mma(Half, float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+MEMGAN_DEVICE void mma(float, float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+MEMGAN_DEVICE uint32_t to_tf32(float x) {
+  uint32_t bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return bits;
+}
+// Four 8 x 8 matrices of two-byte numbers; lane i gives the address of row i % 8 of matrix i / 8 (16 bytes, a multiple
+// of 16) and gets of each matrix the two numbers (g, 2t), (g, 2t + 1); transposed: (2t, g), (2t + 1, g).
+template <bool kTransposed>
+MEMGAN_DEVICE void load_matrices(uint32_t (&to)[4], const void* shared_row) {
+  if constexpr (kTransposed)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(shared_address(shared_row))
+                 : "memory");
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(shared_address(shared_row))
+                 : "memory");
+}
+#else
+inline void mma(Bf16, float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  emulator::mma_16x8x16(c, a, b, emulator::from_bf16);
+}
+inline void mma(Half, float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  emulator::mma_16x8x16(c, a, b, emulator::from_half);
+}
+inline void mma(float, float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  emulator::mma_16x8x8(c, a, b);
+}
+inline uint32_t to_tf32(float x) { return emulator::to_tf32(x); }
+template <bool kTransposed>
+inline void load_matrices(uint32_t (&to)[4], const void* shared_row) {
+  emulator::load_matrices(to, shared_row, kTransposed);
+}
+#endif
+
+// ---- sums and maxima over lanes
+
+template <typename T>
+MEMGAN_DEVICE T sum_of_warp(T x) {
+  MEMGAN_UNROLL
+  for (int step = kWarp / 2; step > 0; step /= 2) x += __shfl_xor_sync(kAllLanes, x, step);
+  return x;
+}
+
+// ---- launches
+
+// What a launch needs beside its arguments. `stream` is a cudaStream_t, kept plain so that callers need no CUDA header.
+struct Grid {
+  int64_t x = 0, y = 1;  // blocks; x may be up to 2^31 - 1, y up to 65535
+  int threads = 0;       // of a block
+  int64_t shared = 0;    // bytes of dynamic shared memory of a block
+  void* stream = nullptr;
+};
+
+#if defined(__CUDACC__)
+// Bytes of shared memory that a block may have on the current device.
+inline int64_t most_shared() {
+  constexpr int kDevices = 64;
+  static std::atomic<int> known[kDevices];
+  int device = 0, bytes = 48 << 10;
+  if (cudaGetDevice(&device) != cudaSuccess) return bytes;
+  if (device < kDevices && known[device] != 0) return known[device];
+  if (cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) != cudaSuccess) return 48 << 10;
+  if (device < kDevices) known[device] = bytes;
+  return bytes;
+}
+
+// nullptr, or the words of CUDA's error. A grid without blocks is no launch and no error.
+template <typename Args>
+const char* launch(void (*kernel)(Args), const Grid& grid, const Args& args) {
+  if (grid.x == 0 || grid.y == 0) return nullptr;
+  if (grid.shared > 48 << 10) {
+    const cudaError_t given =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(grid.shared));
+    if (given != cudaSuccess) {
+      cudaGetLastError();  // told once, here
+      return cudaGetErrorString(given);
+    }
+  }
+  const dim3 blocks(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y));
+  kernel<<<blocks, grid.threads, grid.shared, static_cast<cudaStream_t>(grid.stream)>>>(args);
+  const cudaError_t error = cudaGetLastError();
+  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+}
+#else
+inline int64_t most_shared() { return emulator::most_shared(); }
+
+template <typename Args>
+const char* launch(void (*kernel)(Args), const Grid& grid, const Args& args) {
+  if (grid.x == 0 || grid.y == 0) return nullptr;
+  return emulator::launch([&] { kernel(args); }, grid.x, grid.y, grid.threads, grid.shared);
+}
+#endif
+
+}  // namespace memgan::cuda

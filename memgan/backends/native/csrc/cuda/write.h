@@ -1,0 +1,56 @@
+// What the CUDA kernels of memory_write are given. Plain C++: nothing of torch or CUDA in here.
+//
+// B images, L words, E word features, C image features, M memory channels, R = B * L rows of words. All is contiguous.
+#pragma once
+
+#include <cstdint>
+
+#include "device.h"
+
+namespace memgan::cuda {
+
+struct WriteArgs {
+  Dtype dtype = Dtype::float32;
+  int64_t B = 0, L = 0, E = 0, C = 0, M = 0;
+  const void *words = nullptr, *summary = nullptr;             // (B, L, E), (B, C)
+  const void *word_weight = nullptr, *word_bias = nullptr;     // (M, E), (M,)
+  const void *image_weight = nullptr, *image_bias = nullptr;   // (M, C), (M,)
+  const void *gate_word = nullptr, *gate_image = nullptr;      // (E,), (C,)
+};
+
+struct WriteForwardArgs : WriteArgs {
+  void* out = nullptr;  // (B, L, M)
+};
+
+// The backward of y = x weight^T, and of the gate's logit, one more row of the weight.
+struct LinearBackward {
+  int64_t rows = 0, inputs = 0;                                 // of x
+  const void *x = nullptr, *weight = nullptr, *gate = nullptr;  // (rows, inputs), (M, inputs), (inputs,)
+  void *grad_x = nullptr, *grad_weight = nullptr, *grad_bias = nullptr, *grad_gate = nullptr;
+  void* slopes = nullptr;  // in the workspace, set by the launch: (rows, M + 1), gradients of y and, last, of the logit
+};
+
+struct WriteBackwardArgs : WriteArgs {
+  const void* grad = nullptr;  // (B, L, M)
+  LinearBackward words_side, image_side;
+  void* workspace = nullptr;  // as many bytes as `write_workspace` says
+  // In it, set by the launch: g and 1 - g of each word (2, R); G . (p - q) of each tile of M (tiles, R).
+  void *gates = nullptr, *gate_parts = nullptr;
+};
+
+constexpr int kWriteThreads = 128;
+constexpr int kWriteBlocks = 2;  // of one multiprocessor at least: registers enough for all kernels not to spill
+constexpr int kWriteRows = 32, kWriteColumns = 64;  // of a block's tile
+
+MEMGAN_BOTH int64_t tiles_of(int64_t n, int64_t tile) { return (n + tile - 1) / tile; }
+// Tiles of the two products of a linear layer's backward. At least one of columns for the weight: the bias has a
+// gradient where there are no inputs too.
+MEMGAN_BOTH int64_t tiles_of_x(const LinearBackward& s) {
+  return tiles_of(s.rows, kWriteRows) * tiles_of(s.inputs, kWriteColumns);
+}
+MEMGAN_BOTH int64_t tiles_of_weight(const LinearBackward& s, int64_t M) {
+  const int64_t columns = tiles_of(s.inputs, kWriteColumns);
+  return tiles_of(M + 1, kWriteRows) * (columns > 0 ? columns : 1);
+}
+
+}  // namespace memgan::cuda

@@ -1,0 +1,138 @@
+// The matrix product of memory_write's kernels: one block, 32 rows by 64 columns, in full precision.
+//
+// The products are small (some hundred rows, a few hundred deep) and there are many of them, so what counts is that one
+// launch does all: no tensor cores, no splitting of the sum over depth, and with it one order of every sum.
+#pragma once
+
+#include "write.h"
+
+namespace memgan::cuda {
+
+constexpr int kWriteDepth = 32;  // of a step
+
+template <typename T>
+struct alignas(16) Pack {
+  static constexpr int size = 16 / int(sizeof(T));
+  T at[size];
+};
+
+// A factor: `count` rows (of the left one; columns of the right one), each as deep as the sum. Neighbours in memory,
+// which neighbouring threads read, are those along the depth, or those across it; `stride` is the other way's.
+enum class Lies { along, across };
+template <typename X, Lies kLies>
+struct Factor {
+  const X* data;
+  int64_t stride, count;
+};
+
+template <typename T>
+struct Product {
+  // Rows in shared memory are an odd number of 16 bytes long: eight threads that read a column of packs meet no bank twice.
+  static constexpr int kStride = kWriteDepth + Pack<T>::size;
+  static constexpr int kBytes = (kWriteRows + kWriteColumns) * kStride * int(sizeof(T));
+  static constexpr int kLeft = kWriteRows * kWriteDepth / kWriteThreads;  // elements a thread fetches of a step
+  static constexpr int kRight = kWriteColumns * kWriteDepth / kWriteThreads;
+  static constexpr int kEach = 4;  // a thread owns 4 rows by 4 columns
+
+  T *left, *right;         // in shared memory
+  T sums[kEach][kEach];
+  T row_sum = 0;           // of the left factor over the depth, row thread / 4: whole in the first of four threads
+
+  MEMGAN_DEVICE explicit Product(unsigned char* shared)
+      : left(reinterpret_cast<T*>(shared)), right(left + kWriteRows * kStride) {}
+
+  // The rows and columns of this thread in the block's tile.
+  static MEMGAN_DEVICE int row(int i) { return int(threadIdx.x) / 16 + 8 * i; }
+  static MEMGAN_DEVICE int column(int j) { return int(threadIdx.x) % 16 + 16 * j; }
+
+  // sums[i][j] = sum over k < depth of l(row(i), k) r(column(j), k), and zero outside of both.
+  template <bool kRowSums, typename X, Lies kLeftLies, typename Y, Lies kRightLies>
+  MEMGAN_DEVICE void compute(int64_t depth, Factor<X, kLeftLies> l, Factor<Y, kRightLies> r) {
+    T next_left[kLeft], next_right[kRight];
+    const auto fetch = [&](int64_t first) {
+      fetch_of<kWriteRows>(l, first, depth, next_left);
+      fetch_of<kWriteColumns>(r, first, depth, next_right);
+    };
+    MEMGAN_UNROLL
+    for (int i = 0; i < kEach; ++i) {
+      MEMGAN_UNROLL
+      for (int j = 0; j < kEach; ++j) sums[i][j] = 0;
+    }
+    fetch(0);
+    MEMGAN_NO_UNROLL
+    for (int64_t first = 0; first < depth; first += kWriteDepth) {
+      __syncthreads();  // the step before has been read
+      MEMGAN_UNROLL
+      for (int n = 0; n < kLeft; ++n) {
+        const Place p = place<kLeftLies, kWriteRows>(n);
+        left[p.at * kStride + p.k] = next_left[n];
+      }
+      MEMGAN_UNROLL
+      for (int n = 0; n < kRight; ++n) {
+        const Place p = place<kRightLies, kWriteColumns>(n);
+        right[p.at * kStride + p.k] = next_right[n];
+      }
+      __syncthreads();
+      if (first + kWriteDepth < depth) fetch(first + kWriteDepth);  // under way while this step is multiplied
+      multiply();
+      if constexpr (kRowSums) add_rows();
+    }
+    if constexpr (kRowSums) {
+      row_sum += __shfl_xor_sync(kAllLanes, row_sum, 1);
+      row_sum += __shfl_xor_sync(kAllLanes, row_sum, 2);
+    }
+  }
+
+ private:
+  struct Place {
+    int at, k;  // row of the left factor or column of the right one, and depth, in the tile
+  };
+  template <Lies kLies, int kSize>
+  static MEMGAN_DEVICE Place place(int n) {
+    const int thread = int(threadIdx.x);
+    if constexpr (kLies == Lies::along) return {thread / kWriteDepth + n * (kWriteThreads / kWriteDepth), thread % kWriteDepth};
+    else return {thread % kSize, thread / kSize + n * (kWriteThreads / kSize)};
+  }
+
+  template <int kSize, typename X, Lies kLies, int kCount>
+  static MEMGAN_DEVICE void fetch_of(const Factor<X, kLies>& f, int64_t first, int64_t depth, T (&to)[kCount]) {
+    constexpr bool kAlong = kLies == Lies::along;
+    const Place p = place<kLies, kSize>(0);
+    const int64_t step = f.stride * (kAlong ? kWriteThreads / kWriteDepth : kWriteThreads / kSize);
+    const X* from = f.data + (kAlong ? p.at * f.stride + first + p.k : (first + p.k) * f.stride + p.at);
+    MEMGAN_UNROLL
+    for (int n = 0; n < kCount; ++n) {
+      const Place q = place<kLies, kSize>(n);
+      to[n] = q.at < f.count && first + q.k < depth ? T(read(*from)) : T(0);
+      from += step;
+    }
+  }
+
+  MEMGAN_DEVICE void multiply() {
+    using P = Pack<T>;
+    MEMGAN_UNROLL
+    for (int k = 0; k < kWriteDepth; k += P::size) {
+      P of_rows[kEach];
+      MEMGAN_UNROLL
+      for (int i = 0; i < kEach; ++i) of_rows[i] = *reinterpret_cast<const P*>(left + row(i) * kStride + k);
+      MEMGAN_UNROLL
+      for (int j = 0; j < kEach; ++j) {
+        const P of_column = *reinterpret_cast<const P*>(right + column(j) * kStride + k);
+        MEMGAN_UNROLL
+        for (int i = 0; i < kEach; ++i) {
+          MEMGAN_UNROLL
+          for (int e = 0; e < P::size; ++e) sums[i][j] += of_rows[i].at[e] * of_column.at[e];
+        }
+      }
+    }
+  }
+
+  // Four threads a row, a quarter of the step each.
+  MEMGAN_DEVICE void add_rows() {
+    const T* from = left + threadIdx.x / 4 * kStride + threadIdx.x % 4 * (kWriteDepth / 4);
+    MEMGAN_UNROLL
+    for (int k = 0; k < kWriteDepth / 4; ++k) row_sum += from[k];
+  }
+};
+
+}  // namespace memgan::cuda

@@ -1,0 +1,243 @@
+"""``python -m tests.backends.native.emulator``: CUDA kernels, emulated under sanitizers, are clean; faults are seen.
+
+A fault is one line of the kernels changed in a copy of them; a check that lets its fault through fails the run. Seen
+are races (ThreadSanitizer is told of every CUDA thread and of no order but what barriers make), what is read or written
+outside a buffer, undefined behaviour, results that nobody writes, and copies that nobody waits for.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from memgan.backends.native import build
+from tests.backends.native.emulator.driver import Case, compiled
+from tests.backends.native.emulator.write_case import WriteCase
+from tests.backends.native.inputs import Inputs
+from tests.backends.native.test_memory_write import write_inputs
+
+SANITIZERS = {
+    "address,undefined": ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
+    "thread": ("-g", "-fsanitize=thread"),
+    "": (),  # the emulator's own checks
+}
+STORED = {torch.float32: "float", torch.bfloat16: "Bf16"}  # in C++
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One line of the kernels made wrong, and what a check must then say."""
+
+    file: str
+    line: str
+    wrong: str
+    sanitizer: str
+    said: str
+    dtype: torch.dtype = torch.bfloat16  # on tensor cores; float32: on lanes
+
+
+FAULTS = (
+    Fault(  # a barrier of the block removed
+        "attend_backward.h",
+        "__syncthreads();  // ds and g a of all warps are there",
+        "",
+        "thread",
+        "data race",
+    ),
+    Fault(  # and one of the kernels in full float32
+        "attend_backward.h",
+        "__syncthreads();  // and read: tiles of r and of G may be replaced, that of r while grad_r is worked out",
+        "",
+        "thread",
+        "data race",
+        torch.float32,
+    ),
+    Fault(  # a barrier of a warp removed
+        "attend_forward.h",
+        "__syncwarp();  // all have read r; from here on it is replaced",
+        "",
+        "thread",
+        "data race",
+    ),
+    Fault(  # every block adds to the first one's sums
+        "attend_backward.h",
+        "static_cast<float*>(a.partial) + blockIdx.x * size;",
+        "static_cast<float*>(a.partial);",
+        "thread",
+        "data race",
+    ),
+    Fault(  # an index bound moved
+        "attend_tile.h",
+        "for (int e = 0; e < kVector<S> && p + e < pixels; ++e) target",
+        "for (int e = 0; e < kVector<S> && p + e <= pixels; ++e) target",
+        "address,undefined",
+        "heap-buffer-overflow",
+    ),
+    Fault(  # a shift beyond the type
+        "attend_words.h",
+        "((1u << lane) - 1)",
+        "((1u << (lane + 1)) - 1)",
+        "address,undefined",
+        "shift exponent",
+    ),
+    Fault(  # a result that nobody writes
+        "attend_forward.h",
+        "to[l * a.N + p] = written<S>(0.f);",
+        ";",
+        "",
+        "attention was not written",
+    ),
+    Fault(  # copies that nobody waits for
+        "attend_forward.h",
+        "wait_for_copies<0>();",
+        "wait_for_copies<1>();",
+        "",
+        "a wait is missing",
+    ),
+    Fault(  # a barrier that not every thread reaches
+        "attend_words.h",
+        "if (lane == 0) words[a.L] = count;",
+        "if (lane == 0) words[a.L] = count; else return 0;",
+        "",
+        "is not reached by all threads",
+    ),
+    Fault(  # memory_write: the barrier between storing a step's factors and multiplying them removed
+        "write_product.h",
+        "      __syncthreads();\n      if (first + kWriteDepth < depth)",
+        "      if (first + kWriteDepth < depth)",
+        "thread",
+        "data race",
+        torch.float32,
+    ),
+    Fault(  # two blocks write the image that lies in the tiles of both
+        "write_kernels.h",
+        "const int skipped = (p.first_image * a.L < p.first_row) ? 1 : 0;",
+        "const int skipped = 0;",
+        "thread",
+        "data race",
+        torch.float32,
+    ),
+    Fault(  # a bound of a factor moved
+        "write_product.h",
+        "to[n] = q.at < f.count && first",
+        "to[n] = q.at <= f.count && first",
+        "address,undefined",
+        "heap-buffer-overflow",
+        torch.float32,
+    ),
+    Fault(  # a workspace that nobody writes
+        "write_kernels.h",
+        "gates[p.R] = p.closed[threadIdx.x];",
+        ";",
+        "",
+        "was not written",
+        torch.float32,
+    ),
+)
+
+
+def attend_cases(dtype: torch.dtype, *, tf32: bool = False) -> list[Case]:
+    """Sizes that divide no tile, and an image without words; both layouts."""
+    sizes = {"batch": 2, "channels": 20, "height": 5, "width": 11, "words": 18}
+    found = []
+    for last in (False, True):
+        inputs = Inputs.random(**sizes, dtype=dtype, channels_last=last)
+        assert inputs.mask is not None
+        inputs.mask[1] = False
+        found.append(Case("memory_refine", inputs, tf32=tf32, seed=int(last)))
+    return found
+
+
+def write_cases(dtype: torch.dtype) -> list[WriteCase]:
+    """An image over several tiles of rows, and several images in one."""
+    return [WriteCase(write_inputs(shape, dtype)) for shape in ((2, 35, 33, 3, 70), (3, 5, 7, 11, 13))]
+
+
+def all_cases() -> list[Case | WriteCase]:
+    """Every kernel."""
+    found: list[Case | WriteCase] = []
+    for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
+        found += attend_cases(dtype)
+        found += write_cases(dtype)
+    found += attend_cases(torch.float32, tf32=True)
+    many = {"batch": 1, "channels": 16, "height": 3, "width": 7}
+    for words in (60, 128):
+        found += [Case("memory_refine", Inputs.random(**many, words=words, dtype=torch.bfloat16))]
+        found += [Case("memory_refine", Inputs.random(**many, words=words, dtype=torch.float32), tf32=True)]
+    wide = {"batch": 1, "channels": 256, "height": 3, "width": 7}
+    found.append(Case("memory_refine", Inputs.random(**wide, words=40, dtype=torch.float32)))
+    found.append(Case("memory_refine", Inputs.random(**wide, words=128, dtype=torch.bfloat16)))
+    return found
+
+
+def objections(program: Path, folder: Path, cases: Sequence[Case | WriteCase]) -> str:
+    """What the program's checks say against the cases; nothing: clean."""
+    folders = [folder / f"case{index}" for index in range(len(cases))]
+    for case, place in zip(cases, folders):
+        case.write(place)
+    variables = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1"}
+    done = subprocess.run(
+        [str(program), *map(str, folders)], env=variables, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        return f"ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+    for index, (case, place) in enumerate(zip(cases, folders)):
+        for name, result in case.read(place).items():
+            if result.isnan().any():
+                return f"case {index}: {name} was not written"
+    return ""
+
+
+def clean(folder: Path, sanitizer: str) -> int:
+    """1: a sanitizer objects to the kernels as they are."""
+    place = folder / f"clean {sanitizer}"
+    place.mkdir()
+    told = objections(compiled(place, *SANITIZERS[sanitizer]), place, all_cases())
+    print(f"{sanitizer}: {f'FAILED, {told[-4000:]}' if told else 'clean'}", flush=True)
+    return int(told != "")
+
+
+def planted(folder: Path, index: int) -> int:
+    """1: the fault went through."""
+    fault, copy = FAULTS[index], folder / f"faulty{index}"
+    shutil.copytree(build.CSRC, copy)
+    path = copy / "cuda" / fault.file
+    text = path.read_text()
+    if text.count(fault.line) != 1:
+        raise SystemExit(f"{fault.file} does not hold the line that the fault changes: {fault.line}")
+    path.write_text(text.replace(fault.line, fault.wrong))
+    flags = (*SANITIZERS[fault.sanitizer], f"-DONLY={STORED[fault.dtype]}")
+    cases: Sequence[Case | WriteCase] = attend_cases(fault.dtype)
+    if fault.file.startswith("write"):
+        cases = write_cases(fault.dtype)
+    told = objections(compiled(copy, *flags, kernels=copy / "cuda"), copy, cases)
+    seen = fault.said in told
+    print(
+        f"planted in {fault.file}: {'seen' if seen else f'MISSED: {told[-2000:]}'} ({fault.said})", flush=True
+    )
+    return int(not seen)
+
+
+def main() -> int:
+    """0: the kernels are clean, and every planted fault was seen; or there is no compiler, which is said."""
+    if build.compiler() is None:
+        print(f"unavailable: {build.NoCompiler()}")
+        return 0
+    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(build._jobs()) as pool:
+        folder = Path(temporary)
+        runs = [pool.submit(clean, folder, name) for name in SANITIZERS if name]
+        runs += [pool.submit(planted, folder, index) for index in range(len(FAULTS))]
+        return int(sum(run.result() for run in runs) > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

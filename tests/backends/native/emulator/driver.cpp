@@ -1,0 +1,180 @@
+// Runs the CUDA kernels in the emulator: `driver FOLDER...`, a case a folder.
+//
+// A case is what driver.py and write_case.py write: `case.txt` and one file of bytes a tensor. Every buffer
+// is exactly as long as its tensor's storage; results and workspace start as NaN.
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "attend_launch.h"
+#include "write_launch.h"
+
+using namespace memgan;
+using namespace memgan::cuda;
+
+namespace {
+
+struct Buffer {
+  std::unique_ptr<unsigned char[]> bytes;
+  int64_t size = 0, offset = 0, strides[3] = {};
+  void* data() const { return bytes == nullptr ? nullptr : bytes.get() + offset; }
+};
+
+struct Case {
+  std::string folder;
+  std::map<std::string, double> numbers;
+  std::map<std::string, Buffer> buffers;
+
+  // Lines: `number NAME VALUE`, `input|output NAME BYTES OFFSET STRIDE STRIDE STRIDE`.
+  explicit Case(const std::string& folder) : folder(folder) {
+    std::ifstream text(folder + "/case.txt");
+    for (std::string kind, name; text >> kind >> name;) {
+      if (kind == "number") {
+        text >> numbers[name];
+        continue;
+      }
+      Buffer& buffer = buffers[name];
+      text >> buffer.size >> buffer.offset >> buffer.strides[0] >> buffer.strides[1] >> buffer.strides[2];
+      buffer.bytes.reset(new unsigned char[buffer.size]);
+      if (kind == "output") std::memset(buffer.bytes.get(), 0xff, buffer.size);
+      else std::ifstream(file(name), std::ios::binary).read(reinterpret_cast<char*>(buffer.bytes.get()), buffer.size);
+    }
+  }
+  std::string file(const std::string& name) const { return folder + "/" + name + ".bin"; }
+  int64_t number(const char* name) const { return int64_t(numbers.at(name)); }
+  const Buffer& buffer(const char* name) const { return buffers.at(name); }
+  void* data(const char* name) const { return buffers.count(name) ? buffer(name).data() : nullptr; }
+  template <typename View>
+  View view(const char* name) const {
+    if (!buffers.count(name)) return {};
+    const Buffer& b = buffer(name);
+    return {b.data(), b.strides[0], b.strides[1], b.strides[2]};
+  }
+  void write(const char* name) const {
+    if (!buffers.count(name)) return;
+    const Buffer& b = buffer(name);
+    std::ofstream(file(name), std::ios::binary).write(reinterpret_cast<const char*>(b.bytes.get()), b.size);
+  }
+};
+
+void check(const char* error) {
+  if (error == nullptr) return;
+  std::printf("launch: %s\n", error);
+  std::exit(2);
+}
+
+void describe(const Case& in, AttendArgs& a) {
+  a.dtype = Dtype(in.number("dtype"));
+  a.tf32 = in.number("tf32") != 0;
+  a.B = in.number("B"), a.C = in.number("C"), a.D = in.number("D"), a.L = in.number("L"), a.N = in.number("N");
+  a.scale = in.numbers.at("scale");
+  a.r = in.view<Pixels>("features");
+  a.keys = in.view<Slots>("keys");
+  a.values = in.view<Slots>("values");
+  if (in.buffers.count("mask")) {
+    const Buffer& mask = in.buffer("mask");
+    a.mask = {static_cast<const bool*>(mask.data()), mask.strides[0], mask.strides[1]};
+  }
+  a.gate_weight = in.data("weight");
+  a.gate_bias = in.data("bias");
+}
+
+struct Workspace {
+  std::unique_ptr<unsigned char[]> bytes;
+  explicit Workspace(int64_t size) : bytes(new unsigned char[size]) { std::memset(bytes.get(), 0xff, size); }
+};
+
+void describe(const Case& in, WriteArgs& a) {
+  a.dtype = Dtype(in.number("dtype"));
+  a.B = in.number("B"), a.L = in.number("L"), a.E = in.number("E"), a.C = in.number("C"), a.M = in.number("M");
+  a.words = in.data("words"), a.summary = in.data("image_summary");
+  a.word_weight = in.data("word_weight"), a.word_bias = in.data("word_bias");
+  a.image_weight = in.data("image_weight"), a.image_bias = in.data("image_bias");
+  a.gate_word = in.data("gate_word"), a.gate_image = in.data("gate_image");
+}
+
+// Calls `work` with a number of the case's dtype; with ONLY defined that is the only one: it is compiled sooner.
+template <typename Work>
+void with_dtype(const Case& in, Work&& work) {
+#if defined(ONLY)
+  if (in.number("dtype") >= 0) work(ONLY{});
+#else
+  with_stored(Dtype(in.number("dtype")), work);
+#endif
+}
+
+template <typename S>
+void run_write(const Case& in) {
+  WriteForwardArgs f;
+  describe(in, f);
+  f.out = in.data("memory");
+  check(write_forward_of<S>(f, nullptr));
+  WriteBackwardArgs a;
+  describe(in, a);
+  const Workspace workspace(write_workspace(a));
+  a.workspace = workspace.bytes.get();
+  a.grad = in.data("grad");
+  const auto side = [&](int64_t rows, int64_t inputs, const void* x, const std::string& of, const char* summary) {
+    const auto data = [&](const std::string& name) { return in.data(name.c_str()); };
+    return LinearBackward{
+        rows, inputs, x, data(of + "_weight"), data("gate_" + of), data(std::string("grad_") + summary),
+        data("grad_" + of + "_weight"), data("grad_" + of + "_bias"), data("grad_gate_" + of), nullptr};
+  };
+  a.words_side = side(a.B * a.L, a.E, a.words, "word", "words");
+  a.image_side = side(a.B, a.C, a.summary, "image", "image_summary");
+  check(write_backward_of<S>(a, nullptr));
+  for (const char* name :
+       {"memory", "grad_words", "grad_image_summary", "grad_word_weight", "grad_word_bias", "grad_image_weight",
+        "grad_image_bias", "grad_gate_word", "grad_gate_image"})
+    in.write(name);
+}
+
+template <typename S>
+void run_attend(const Case& in) {
+  if (in.buffers.count("out")) {
+    ForwardArgs f;
+    describe(in, f);
+    const Workspace workspace(forward_workspace_of<S>(f));
+    f.workspace = workspace.bytes.get();
+    f.out = in.view<MutablePixels>("out");
+    f.attention = in.data("attention");
+    check(forward_of<S>(f, nullptr));
+  }
+  if (in.buffers.count("grad_features")) {
+    BackwardArgs a;
+    describe(in, a);
+    const Workspace workspace(backward_workspace_of<S>(a));
+    a.workspace = workspace.bytes.get();
+    a.grad_out = in.view<Pixels>("grad");
+    a.grad_attention = in.view<Pixels>("grad_attention");
+    a.grad_r = in.view<MutablePixels>("grad_features");
+    a.grad_keys = in.data("grad_keys");
+    a.grad_values = in.data("grad_values");
+    a.grad_weight = in.data("grad_weight");
+    a.grad_bias = in.data("grad_bias");
+    check(backward_of<S>(a, nullptr));
+  }
+  for (const char* name :
+       {"out", "attention", "grad_features", "grad_keys", "grad_values", "grad_weight", "grad_bias"})
+    in.write(name);
+}
+
+void run(const Case& in) {
+  memgan::emulator::set_seed(uint64_t(in.number("seed")));
+  memgan::emulator::set_most_shared(in.numbers.count("shared") ? in.number("shared") : 227 << 10);
+  with_dtype(in, [&](auto s) {
+    using S = decltype(s);
+    if (in.buffers.count("memory")) run_write<S>(in);
+    else run_attend<S>(in);
+  });
+}
+
+}  // namespace
+
+int main(int count, char** folders) {
+  for (int i = 1; i < count; ++i) run(Case(folders[i]));
+}
