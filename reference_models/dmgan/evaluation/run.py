@@ -18,9 +18,10 @@ from torch import nn
 from reference_models.dmgan.data.birds.attributes import NAMES
 from reference_models.dmgan.data.birds.render import VERSION
 from reference_models.dmgan.data.vocabulary import Vocabulary
+from reference_models.dmgan.evaluation.answers import right_answers
 from reference_models.dmgan.evaluation.birds import captions_of, real_images, reference_path
 from reference_models.dmgan.evaluation.drawing import draw_images
-from reference_models.dmgan.evaluation.embedded import DISTRACTORS, SPLITS, Networks, score
+from reference_models.dmgan.evaluation.embedded import DISTRACTORS, SPLITS, Networks, scene_features, score
 from reference_models.dmgan.evaluation.gate import gate
 from reference_models.dmgan.evaluation.judge import SIZE
 from reference_models.dmgan.evaluation.protocol import Protocol
@@ -69,7 +70,16 @@ def evaluate_images(
     captions = captions_of(split, len(fake))
     say("real images")
     real = real_images(split, len(fake), size=real_size, workers=workers)
-    scores = score(fake, real, captions, networks, reference, names=NAMES, seed=seed, say=say)
+    answers = None
+    if protocol == "embedded":
+        say("right answers")
+        first, second = (
+            right_answers(split, len(fake), series, size=real_size, workers=workers) for series in (0, 1)
+        )
+        answers = scene_features(first, networks.scene), scene_features(second, networks.scene)
+    scores = score(
+        fake, real, captions, networks, reference, names=NAMES, answers=answers, seed=seed, say=say
+    )
     described = Protocol(
         name=protocol,
         extractors={
@@ -88,6 +98,7 @@ def evaluate_images(
         distractors=DISTRACTORS,
         splits=min(SPLITS, len(fake)),
         data=f"embedded birds, renderer {VERSION}",
+        answers=len(fake) if answers else 0,
         **(changes or {}),
     )
     result: dict[str, Any] = {"protocol": described.to_dict(), "scores": scores}
