@@ -9,6 +9,7 @@ import pytest
 
 from reference_models.dmgan.__main__ import main
 from reference_models.dmgan.sampling import SHIPPED
+from reference_models.dmgan.state_file import sha256
 from tests.reference_models.dmgan.training.conftest import run
 
 
@@ -22,6 +23,7 @@ def test_processes_that_share_an_evaluation_give_the_figures_of_one(tmp_path: Pa
     assert one["scores"] == two["scores"]
     assert one["protocol"] == two["protocol"]
     assert one["protocol"]["answers"] == one["protocol"]["count"] == 23
+    assert one["generator_sha256"] == two["generator_sha256"] == sha256(SHIPPED / "generator.safetensors")
     assert one["gate"]["terms"]["precision"]["value"] == one["scores"]["among_answers"]["precision"]["value"]
 
 
