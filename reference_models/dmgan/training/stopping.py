@@ -16,7 +16,8 @@ ONE_REQUEST = 5.0  # seconds in which a second signal is the first one told agai
 def until_asked_to_stop() -> Iterator[Callable[[], bool]]:
     """Give a function that tells whether the process was asked to stop.
 
-    Asked again later than ``ONE_REQUEST`` it stops at once: the last checkpoint stands. Outside the main thread nothing is caught.
+    Asked again later than ``ONE_REQUEST`` it stops at once: the last checkpoint stands. Outside the main
+    thread nothing is caught.
     """
     asked: float | None = None
 

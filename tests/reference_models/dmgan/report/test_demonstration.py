@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from memgan.backends.native import loader
 from reference_models.dmgan.__main__ import main
 from reference_models.dmgan.data.birds.dataset import Birds
 from reference_models.dmgan.evaluation.table import lines
-from reference_models.dmgan.report.demonstration import Demo, check_weights, demonstrate
+from reference_models.dmgan.report.demonstration import Clock, Demo, check_weights, demonstrate, draw
 from reference_models.dmgan.report.from_folder import report_of
 from reference_models.dmgan.report.going_on import go_on
 from reference_models.dmgan.report.measured import scores_of
+from reference_models.dmgan.sampling import load_model
 
 
 def test_the_demo_draws_first_and_ends_with_the_page(model_folder: Path, tmp_path: Path) -> None:
@@ -38,6 +40,18 @@ def test_the_demo_draws_first_and_ends_with_the_page(model_folder: Path, tmp_pat
     assert "a red bird with a blue tail" in text
     assert "One word changed" in text
     assert len(text) < 5_000_000
+
+
+def test_the_first_picture_waits_for_no_compiler(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build() -> None:
+        raise AssertionError("the kernels were asked for")
+
+    demo = Demo(captions=("a red bird",), out=tmp_path, drawings=1, model=model_folder)
+    model = load_model(model_folder)
+    monkeypatch.setattr(loader, "load", build)
+    assert draw(demo, model, Clock(0.0, lambda _: None))[0].caption == "a red bird"
 
 
 def test_going_on_starts_from_the_model_and_logs(model_folder: Path, tmp_path: Path) -> None:
