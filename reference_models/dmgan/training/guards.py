@@ -38,7 +38,8 @@ class Guards:
         if self._in_a_row >= PATIENCE:
             raise TrainingStopped(
                 f"step {step}: the last {PATIENCE} steps gave losses or gradients that are not finite "
-                f"({', '.join(broken)}); go on from an earlier checkpoint with a lower learning rate or --train.precision float32"
+                f"({', '.join(broken)}); go on from an earlier checkpoint with a lower learning rate or "
+                "--train.precision float32"
             )
         return False
 
