@@ -75,6 +75,8 @@ def generate(
     Raises:
         DataError: a caption is empty or holds no word that the model knows.
     """
+    if batch_size < 1:
+        raise DataError(f"`batch_size` must be at least 1, got {batch_size}")
     known = [model.vocabulary.encode_reporting(caption) for caption in captions]
     for caption, (ids, _) in zip(captions, known):
         if not ids:
@@ -91,6 +93,8 @@ def generate(
 
 def noise_for(seed: int, indices: Sequence[int], width: int) -> Tensor:
     """(B, width) standard normal noise; row by row a function of (seed, index) alone."""
+    if seed < 0:
+        raise DataError(f"`seed` must be at least 0, got {seed}")
     rows = [
         np.random.default_rng([seed, index]).standard_normal(width, dtype=np.float32) for index in indices
     ]

@@ -170,6 +170,7 @@ def _folders(options: Evaluate) -> dict[str, Any]:
     from reference_models.dmgan.evaluation.folders import score_folders
     from reference_models.dmgan.evaluation.inception_tf import load_score_inception
     from reference_models.dmgan.evaluation.store import load_network
+    from reference_models.dmgan.training.distributed import usable_device
 
     if options.real is None or options.fake is None:
         raise ConfigError(f"`--{'real' if options.real is None else 'fake'} DIR` is missing")
@@ -187,7 +188,7 @@ def _folders(options: Evaluate) -> dict[str, Any]:
     return score_folders(
         options.real,
         options.fake,
-        network.to(options.device),
+        network.to(usable_device(options.device)),
         batch=options.batch,
         seed=options.seed,
         say=_say,

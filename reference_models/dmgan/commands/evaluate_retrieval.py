@@ -37,6 +37,7 @@ def main(argv: list[str]) -> int:
     options = tyro.cli(Retrieval, args=argv, prog="evaluate retrieval")
     from reference_models.dmgan.evaluation.caption_retrieval import score_retrieval
     from reference_models.dmgan.evaluation.protocol import write_result
+    from reference_models.dmgan.training.distributed import usable_device
 
     result = score_retrieval(
         options.model,
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> int:
         count=options.count,
         batch=options.batch,
         seed=options.seed,
-        device=options.device,
+        device=usable_device(options.device),
         say=lambda text: print(text, flush=True),
     )
     for name, label in (("r_precision_released", "the release's rule"), ("r_precision", "a fixed list")):

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from reference_models.dmgan.config import CONFIGS, Config, named
+from reference_models.dmgan.errors import ConfigError
 
 
 def split_config(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Config]:
@@ -24,6 +25,8 @@ def split_config(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[
 def set_threads(threads: int | None) -> None:
     """Limit torch to ``threads`` CPU threads; None leaves torch's choice."""
     if threads is not None:
+        if threads < 1:
+            raise ConfigError(f"`--threads` must be at least 1, got {threads}")
         import torch
 
         torch.set_num_threads(threads)

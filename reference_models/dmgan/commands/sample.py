@@ -24,11 +24,12 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     set_threads(options.threads)
     from reference_models.dmgan.sampling import SHIPPED, generate, load_model
+    from reference_models.dmgan.training.distributed import usable_device
 
     captions = [*options.captions, *_read(options.captions_file)]
     if not captions:
         raise DataError("no captions: write them on the command line or name a --captions-file")
-    model = load_model(options.model or SHIPPED, device=options.device)
+    model = load_model(options.model or SHIPPED, device=usable_device(options.device))
     with ThreadPoolExecutor(1) as disk:
         written = [
             disk.submit(_write, options.out / f"{drawn.index:05d}.png", drawn)

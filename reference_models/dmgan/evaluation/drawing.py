@@ -45,6 +45,8 @@ def draw_images(
     ``world`` take the batches in turn, the same batches as one process would draw, and each returns all images.
     """
     world = world or World()
+    if batch < 1:
+        raise DataError(f"`batch` must be at least 1, got {batch}")
     for name, module in (("generator", generator), ("text encoder", text_encoder)):
         if module.training:
             raise DataError(f"the {name} must be in eval mode: call `.eval()` first")

@@ -61,6 +61,8 @@ def report_of(
 
 def draw(model: SampledModel, captions: Sequence[str], *, drawings: int, seed: int) -> tuple[Picture, ...]:
     """The captions' pictures (none given: of held-out birds), with a real bird beside each where there is one."""
+    if drawings < 1:
+        raise ConfigError(f"`drawings` must be at least 1, got {drawings}")
     birds = model.config.data.layout == "birds"
     if not captions and not birds:
         raise ConfigError("give at least one caption: only models of the embedded birds have built-in ones")

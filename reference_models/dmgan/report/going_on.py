@@ -20,7 +20,7 @@ from reference_models.dmgan.training.log import TrainingLog, read_log
 from reference_models.dmgan.training.train import Trainer
 from reference_models.dmgan.training.weights import load_encoders, read_config, starting_networks
 
-LOG_EVERY = 4  # steps
+LOG_EVERY = 1  # steps: a busy machine's minute has few
 TELL_EVERY = 10.0  # seconds
 LONGEST = 300_000  # images: nobody's minute has more
 

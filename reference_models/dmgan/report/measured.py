@@ -55,7 +55,7 @@ def scores_of(result: dict[str, Any], note: str = "") -> Scores:
     among = scores.get("among_answers", scores)
     metrics += _distribution(among, _AMONG_ANSWERS if among is not scores else _AMONG_REAL, gated)
     if among is not scores:
-        metrics += _distribution(scores, _AMONG_SPECIES, lambda _: {})
+        metrics += _distribution(scores, _AMONG_SPECIES, lambda _: {}, floor=None)
     return Scores(
         tuple(metrics),
         result.get("gate", {}).get("passed"),
@@ -86,9 +86,12 @@ _AMONG_SPECIES = {
 
 
 def _distribution(
-    scores: dict[str, Any], names: dict[str, tuple[str, str]], gated: Callable[[str], dict[str, Any]]
+    scores: dict[str, Any],
+    names: dict[str, tuple[str, str]],
+    gated: Callable[[str], dict[str, Any]],
+    floor: float | None = 0.0,
 ) -> list[Metric]:
-    """Precision and recall between 0 and what real birds reach; distances beside real birds'.
+    """Precision and recall from their ``floor`` to what real birds reach; distances beside real birds'.
 
     The ceiling is that of right answers where it was measured: no model can know more than its captions.
     """
@@ -101,7 +104,7 @@ def _distribution(
                 Metric(
                     label,
                     block["value"],
-                    0.0 if share else None,
+                    floor if share else None,
                     best,
                     unit="%" if share else "",
                     better="higher" if share else "lower",

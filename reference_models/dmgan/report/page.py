@@ -117,8 +117,8 @@ def _sections(data: ReportData) -> list[Markup | None]:
 
 def _scores(measured: Scores) -> Markup:
     floors = (
-        "Floor: what the score would be if the captions did not matter, or by chance. Ceiling: real images of the "
-        "same captions. The tick on a bar is what the gate asks for."
+        "Floor: what the score would be if the captions did not matter, or by chance. Ceiling: faultless "
+        "pictures of the same captions. The tick on a bar is what the gate asks for."
     )
     attributes = scores.attributes(measured)
     return _section(

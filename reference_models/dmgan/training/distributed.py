@@ -37,14 +37,26 @@ class World:
         return self.rank == 0
 
 
+def usable_device(name: str) -> torch.device:
+    """The device that ``--device`` names; ConfigError where there is none such."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"`--device {name}` is no device: cpu, cuda or cuda:0, cuda:1, ...") from error
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ConfigError(f"`--device {name}`: torch sees {count} GPUs here")
+    return device
+
+
 def join(device: str) -> tuple[World, torch.device]:
     """Join the processes that ``torchrun`` started: gloo on CPU, NCCL on GPUs, one GPU a process."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return World(), torch.device(device)
-    chosen = torch.device(device)
+        return World(), usable_device(device)
+    chosen = usable_device(device)
     if chosen.type == "cuda":
-        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        chosen = usable_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(chosen)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)

@@ -63,6 +63,8 @@ def batches(
         raise DataError(f"`train.batch_size` must be a multiple of {world} processes, got {batch_size}")
     if len(images) < batch_size:
         raise DataError(f"the data set has {len(images)} images, fewer than one batch of {batch_size}")
+    if workers < 0:
+        raise DataError(f"`data.workers` must be at least 0, got {workers}")
     share = batch_size // world
     positions = [
         range(step * batch_size + rank * share, step * batch_size + (rank + 1) * share)

@@ -110,8 +110,6 @@ class Pretrainer:
     def run(self) -> Encoders:
         """Train to the end, and write the encoders to ``out``."""
         settings, began = self.config.pretrain, time.perf_counter()
-        with explained(self.out / "checkpoints"):
-            log = self._begin()
         stream = batches(
             self.images,
             sizes=(pretrain_size(self.config),),
@@ -123,6 +121,8 @@ class Pretrainer:
             world=self.world.size,
             workers=self.config.data.workers,
         )
+        with explained(self.out / "checkpoints"):
+            log = self._begin()
         try:
             look = max(1, self.steps // LOOKS)
             with explained(self.out / "checkpoints"), until_asked_to_stop() as asked:

@@ -134,8 +134,6 @@ class Trainer:
     def run(self, *, minutes: float | None = None) -> bool:
         """Train until the configured number of images, ``minutes``, or a signal. Whether the run is complete."""
         train = self.config.train
-        with explained(self.out / "checkpoints"):
-            log = self._begin()
         deadline = None if minutes is None else time.monotonic() + 60 * minutes
         stream = batches(
             self.images,
@@ -149,6 +147,8 @@ class Trainer:
             workers=self.config.data.workers,
             pin_memory=self.device.type == "cuda",
         )
+        with explained(self.out / "checkpoints"):
+            log = self._begin()
         try:
             with explained(self.out / "checkpoints"), until_asked_to_stop() as asked:
                 for batch in stream:

@@ -126,6 +126,7 @@ def test_the_gate_is_shown_beside_the_right_answers_and_the_species_beside_their
     assert metrics["precision"].value == 0.2
     assert metrics["precision"].passed is False
     assert metrics["precision, species"].limit is None
+    assert metrics["precision, species"].floor is None, "no bar: it would run from 0 to almost 0"
     assert metrics["precision, species"].ceiling == 0.002  # what faultless pictures reach
     assert metrics["FID, species"].ceiling == 7.0
     table = "\n".join(lines(result | {"protocol": {"name": "embedded", "count": 9, "reference_count": 50}}))
