@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reference_models.dmgan.config import Config, GeneratorConfig, cub
 from reference_models.dmgan.data.batch import Batch
@@ -23,6 +23,7 @@ from reference_models.dmgan.training.step import Networks
 from reference_models.dmgan.training.weights import Encoders
 
 WORDS = 5450  # CUB's vocabulary
+BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def paper(precision: str = "float32") -> Config:
@@ -78,19 +79,30 @@ def generator_inputs(config: Config, batch: int, device: torch.device, seed: int
     )
 
 
-def generator(config: Config, device: torch.device, *, settle: bool = True) -> Generator:
-    """A fresh generator; ``settle``: BatchNorm has one batch's statistics, so that eval mode is not degenerate."""
+def generator(config: Config, device: torch.device) -> Generator:
+    """A fresh generator, in train mode."""
     torch.manual_seed(0)
-    made = initialise(Generator(config.generator)).to(device)
-    if settle:
-        with torch.no_grad():
-            for seed in range(1, 3):
-                made.train()(**generator_inputs(config, 4, device, seed).keywords())
-            for part in made.modules():  # of two batches at momentum 0.1 little would be left of them
-                if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
-                    part.running_mean.div_(1 - 0.9**2)
-                    part.running_var.sub_(0.9**2).div_(1 - 0.9**2)
-    return made  # type: ignore[return-value]
+    return initialise(Generator(config.generator)).to(device)  # type: ignore[return-value]
+
+
+@torch.no_grad()
+def settled(network: Generator, config: Config, device: torch.device) -> Generator:
+    """``network`` in eval mode, BatchNorm's statistics those of its own features.
+
+    The first BatchNorm sees one number a channel and image, so it gets many images: a variance of a few would
+    multiply rounding errors.
+    """
+    for part in network.modules():
+        if isinstance(part, BATCHNORMS):
+            part.momentum = None  # the mean of all batches
+    many = generator_inputs(config, 1024, device, seed=1)
+    condition, _, _ = network.conditioning(many.sentence, noise=many.condition_noise)
+    first = network.initial
+    first.norm(first.linear(torch.cat([condition, many.noise], 1)))
+    first.norm.eval()
+    for seed in (2, 3):
+        network(**generator_inputs(config, 4, device, seed).keywords())
+    return network.eval()
 
 
 def training_batch(config: Config, batch: int, device: torch.device, seed: int = 0) -> Batch:
@@ -113,7 +125,7 @@ def training_batch(config: Config, batch: int, device: torch.device, seed: int =
 
 def networks(config: Config, device: torch.device) -> Networks:
     """Everything that a training step touches, with fresh weights."""
-    made = generator(config, device, settle=False).train()
+    made = generator(config, device)
     discriminators = initialise(build_discriminators(config)).to(device).train()
     text = TextEncoder(WORDS, config.text).to(device).eval().requires_grad_(False)
     image = build_image_encoder(config).to(device).eval().requires_grad_(False)
