@@ -1,23 +1,31 @@
-"""Times in turns, peak memory, and where the time goes."""
+"""A form in a process of its own: how long it takes, what it holds, where its time goes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-Work = Callable[[], object]
+from benchmarks.model import forms
+from reference_models.dmgan.allocation import keep_freed_memory
+from reference_models.dmgan.config import Config
+
+# Self times: a convolution's, a transposed one's (`_convolution` itself), a 1x1 one's by matrix products.
 CONVOLUTIONS = (
     "mkldnn_convolution",
-    "convolution_overrideable",
-    "cudnn_convolution",
-    "slow_conv",
-    "thnn_conv",
+    "_convolution",
+    "convolution_backward",
+    "conv2d",
+    "cudnn",
+    "xmma",
+    "implicit",
 )
 
 
@@ -26,40 +34,66 @@ class Times:
     """Of one form, medians over rounds, seconds."""
 
     wall: float
-    cpu: float  # of all threads of this process: with one thread, what an idle machine would take
+    cpu: float  # of all threads of the process: near what an idle machine with one thread takes
     rounds: int
 
-
-def _synchronise() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def in_turns(
-    forms: Mapping[str, Work], seconds: float, *, least: int = 3, most: int = 50
-) -> dict[str, Times]:
-    """Every form once a round, so that a busy moment of the machine falls on all alike; one round to warm up."""
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in forms}
-    for work in forms.values():
-        work()
-    begun, rounds = time.perf_counter(), 0
-    while rounds < least or (rounds < most and time.perf_counter() - begun < seconds):
-        for name, work in forms.items():
-            _synchronise()
-            wall, cpu = time.perf_counter(), time.process_time()
-            work()
-            _synchronise()
-            taken[name].append((time.perf_counter() - wall, time.process_time() - cpu))
-        rounds += 1
-    return {
-        name: Times(median(w for w, _ in each), median(c for _, c in each), rounds)
-        for name, each in taken.items()
-    }
+    @classmethod
+    def of(cls, taken: list[tuple[float, float]]) -> Times:
+        """From (wall, CPU) of each round."""
+        return cls(median(w for w, _ in taken), median(c for _, c in taken), len(taken))
 
 
-def peak_memory(work: Work, device: torch.device) -> int | None:
-    """Bytes above what was held before, at the worst moment; None where the system does not tell."""
-    if device.type == "cuda":
+@dataclass
+class Worker:
+    """One form of one task, alone in a process: allocators' habits and peak memory are its own."""
+
+    task: str
+    form: forms.Form
+    config: Config
+    batch: int
+    device: str
+    threads: int
+    _pool: ProcessPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pool = ProcessPoolExecutor(
+            1,
+            mp_context=get_context("spawn"),
+            initializer=_prepare,
+            initargs=(self.task, self.form, self.config, self.batch, self.device, self.threads),
+        )
+
+    def first(self) -> int | None:
+        """Run once; bytes beyond what was held before, at the worst moment. None where the system does not tell."""
+        return self._pool.submit(_first).result()
+
+    def once(self) -> tuple[float, float]:
+        """Run once; wall and CPU seconds."""
+        return self._pool.submit(_once).result()
+
+    def profile(self) -> tuple[float, dict[str, float]]:
+        """Run once; the share of convolutions in the time, and that of the costliest operations."""
+        return self._pool.submit(_profile).result()
+
+    def close(self) -> None:
+        """End the process."""
+        self._pool.shutdown()
+
+
+_HELD: dict[str, Any] = {}  # of a worker's process
+
+
+def _prepare(task: str, form: forms.Form, config: Config, batch: int, device: str, threads: int) -> None:
+    torch.set_num_threads(threads)
+    if form.keeps_memory:
+        keep_freed_memory()
+    _HELD["device"] = torch.device(device)
+    _HELD["work"] = forms.build(task, form, config, batch, _HELD["device"])
+
+
+def _first() -> int | None:
+    work = _HELD["work"]
+    if _HELD["device"].type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         work()
@@ -71,22 +105,40 @@ def peak_memory(work: Work, device: torch.device) -> int | None:
         work()
         return max(0, _status_bytes(status.read_text(), "VmHWM") - before)
     except OSError:
+        work()
         return None
 
 
-def _status_bytes(text: str, field: str) -> int:
-    line = next(line for line in text.splitlines() if line.startswith(f"{field}:"))
+def _status_bytes(text: str, name: str) -> int:
+    line = next(line for line in text.splitlines() if line.startswith(f"{name}:"))
     return 1024 * int(line.split()[1])
 
 
-def where_time_goes(work: Work, device: torch.device, *, rows: int = 8) -> tuple[float, dict[str, float]]:
-    """The share of time in convolutions, and of the ``rows`` costliest operations, of one run."""
-    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
+def _once() -> tuple[float, float]:
+    work, on_gpu = _HELD["work"], _HELD["device"].type == "cuda"
+    if on_gpu:
+        torch.cuda.synchronize()
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    if on_gpu:
+        torch.cuda.synchronize()
+    taken = time.perf_counter() - wall, time.process_time() - cpu
+    del result  # not before the clock stopped
+    return taken
+
+
+def _profile() -> tuple[float, dict[str, float]]:
+    on_gpu = _HELD["device"].type == "cuda"
+    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if on_gpu else [])
     with profile(activities=activities) as seen:
-        work()
-    on = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
-    spent = {event.key: float(getattr(event, on)) for event in seen.key_averages()}
+        _once()
+    column = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    return shares({event.key: float(getattr(event, column)) for event in seen.key_averages()})
+
+
+def shares(spent: dict[str, float], rows: int = 8) -> tuple[float, dict[str, float]]:
+    """Times by operation → the share of convolutions, and of the ``rows`` costliest."""
     total = sum(spent.values())
-    convolutions = sum(t for name, t in spent.items() if any(word in name for word in CONVOLUTIONS))
+    convolutions = sum(taken for name, taken in spent.items() if any(word in name for word in CONVOLUTIONS))
     largest = sorted(spent.items(), key=lambda item: -item[1])[:rows]
-    return convolutions / total, {name: time / total for name, time in largest}
+    return convolutions / total, {name.removeprefix("aten::"): taken / total for name, taken in largest}
