@@ -1,4 +1,4 @@
-"""``python -m benchmarks.model``: check, measure, print, store JSON lines and a plot; ``--publish`` fills docs/speed.md.
+"""``python -m benchmarks.model``: check, measure, print, store JSON lines and a plot; ``--publish`` fills the page.
 
 Every fast form must equal the plain one before anything is timed. Forms run in processes of their own, in turns.
 """
@@ -32,6 +32,7 @@ def measured(
     device: str,
     threads: int,
     seconds: float,
+    rounds: int,
 ) -> list[Row]:
     """One row a form; the first form is what the others are compared with."""
     workers = {form.name: Worker(task, form, config, batch, device, threads) for form in chosen}
@@ -41,7 +42,7 @@ def measured(
             {name: worker.once for name, worker in workers.items()},
             seconds,
             warm=0,
-            least=3,
+            least=rounds,
             most=MOST_ROUNDS,
         )
         profiles = {name: worker.profile() for name, worker in workers.items()}
@@ -83,7 +84,9 @@ def run(arguments: argparse.Namespace) -> list[Row]:
             continue
         far = gate.differences(task, config, torch.device(arguments.device))
         for batch in (2,) if arguments.quick else forms.BATCHES[kind][task]:
-            found = measured(task, chosen, config, batch, arguments.device, arguments.threads, seconds)
+            found = measured(
+                task, chosen, config, batch, arguments.device, arguments.threads, seconds, arguments.rounds
+            )
             rows += [{**row, "difference": far.get(row["form"])} for row in found]
             print(report.table(found))
     return rows
@@ -94,9 +97,8 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.model", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="networks for a test, three rounds")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--seconds", type=float, default=45.0, help="of timing for each task; three rounds at least"
-    )
+    parser.add_argument("--seconds", type=float, default=45.0, help="of timing for each task")
+    parser.add_argument("--rounds", type=int, default=3, help="at least")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--task", action="append", choices=list(forms.FORMS), help="only these")
     parser.add_argument(
@@ -129,7 +131,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             rows = run(arguments)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps({**row, **facts}) + "\n" for row in rows))
+        rows = [{**row, **facts} for row in rows]
+        if arguments.task:
+            rows = report.beside_others(rows, path)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         print(f"stored {path}")
         if not arguments.between:
             report.plot(rows, facts, path.with_suffix(".svg"))

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.model.forms import FORMS
+
 Row = dict[str, Any]
 HEAD = f"{'':40s}{'s':>9s}{'CPU s':>9s}{'x plain':>9s}{'x CPU':>8s}{'images/s':>10s}{'peak MB':>9s}{'% conv':>8s}"
+
+
+def stored(path: Path) -> list[Row]:
+    """The rows of a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def beside_others(rows: list[Row], path: Path) -> list[Row]:
+    """``rows`` with what ``path`` holds of other tasks, in the order of the tasks."""
+    tasks = {row["task"] for row in rows}
+    kept = [row for row in stored(path) if row["task"] not in tasks] if path.is_file() else []
+    return sorted([*rows, *kept], key=lambda row: list(FORMS).index(row["task"]))
 
 
 def table(rows: list[Row]) -> str:
