@@ -21,6 +21,12 @@ def keep_freed_memory() -> bool:
     return _set({MMAP_MAX: 0, TRIM_THRESHOLD: -1})
 
 
+def give_back_freed_memory() -> None:
+    """Once: what is free now goes back to the system, so that a process's size says what it holds."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _set(options: dict[int, int]) -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
