@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import memgan
+from benchmarks.common.facts import facts as facts_of
 from benchmarks.memory import cases, measure, on_cuda, report
 
 # Relative to the largest value; the widest of all providers in that dtype, whose rounding differs.
@@ -99,7 +100,7 @@ def main() -> int:
         chosen = tuple(case for case in chosen if any(part in case.name for part in arguments.case))
     seconds = 0.05 if arguments.quick else arguments.seconds
     out.parent.mkdir(parents=True, exist_ok=True)
-    facts, rows, wrong = report.facts(), [], 0
+    facts, rows, wrong = facts_of(), [], 0
     for case in chosen:
         try:
             rows += run(case, seconds, compiled=not arguments.quick)

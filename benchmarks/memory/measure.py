@@ -10,6 +10,7 @@ from statistics import quantiles
 import torch
 from torch import Tensor
 
+from benchmarks.common import turns
 from benchmarks.memory.cases import Inputs, Refine
 
 Step = Callable[[], float]  # does the work once → seconds of the part that counts
@@ -27,16 +28,8 @@ class Times:
 
 def in_turns(steps: Mapping[str, Step], seconds: float, least: int = 5, most: int = 200) -> dict[str, Times]:
     """Every step once a round, so that a busy moment of the machine falls on all of them alike."""
-    for step in steps.values():  # compiles, warms
-        step()
-        step()
-    taken: dict[str, list[float]] = {name: [] for name in steps}
-    begun = time.perf_counter()
-    rounds = 0
-    while rounds < least or (rounds < most and time.perf_counter() - begun < seconds):
-        for name, step in steps.items():
-            taken[name].append(step())
-        rounds += 1
+    # Twice to warm: a compiled step compiles in its first round.
+    taken = turns.in_turns(steps, seconds, warm=2, least=least, most=most)
     return {name: _times(each) for name, each in taken.items()}
 
 

@@ -1,80 +1,14 @@
-"""Rows of measurements → a table, a plot; and the facts that go with every row."""
+"""Rows of measurements → a table, a plot."""
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import torch
-
-import memgan
-from memgan.backends.native import loader
 
 RATES = ("% copy", "% gemm", "% floor")
 HEAD = f"{'':28s}{'ms':>9s}{'quartiles':>18s}{'x ours':>8s}{'x clone':>9s}" + "".join(
     f"{name:>8s}" for name in (*RATES, "peak MB")
 )
-
-
-def facts() -> dict[str, Any]:
-    """Machine, versions, commit."""
-    return {
-        "machine": _cpu(),
-        **_gpu(),
-        "cores": len(os.sched_getaffinity(0)),
-        "threads": torch.get_num_threads(),
-        "load": os.getloadavg()[0],
-        "instruction set": loader.STATE.capability,
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "memgan": memgan.__version__,
-        "commit": _git("rev-parse", "--short", "HEAD")
-        + ("+" if _git("status", "--porcelain", "memgan") else ""),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _gpu() -> dict[str, Any]:
-    """Of the machine with one: its name, its driver, what the kernels were compiled with and for."""
-    if not torch.cuda.is_available():
-        return {}
-    properties = torch.cuda.get_device_properties(0)
-    return {
-        "gpu": properties.name,
-        "gpu memory": properties.total_memory,
-        "driver": _told("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").partition("\n")[
-            0
-        ],
-        "torch cuda": torch.version.cuda,
-        "cuda kernels": " ".join(loader.STATE.architectures),
-    }
-
-
-def _cpu() -> str:
-    try:
-        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-        return names[0].split(":", 1)[1].strip()
-    except (OSError, IndexError):
-        return platform.processor() or platform.machine()
-
-
-def _git(*arguments: str) -> str:
-    return _told("git", *arguments)
-
-
-def _told(*command: str) -> str:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.strip()
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from reference_models.dmgan.errors import ConfigError
+from reference_models.dmgan.generator import Generator
 from reference_models.dmgan.report.curves import charts_of
 from reference_models.dmgan.report.data import Picture, ReportData, Scores, Swap
 from reference_models.dmgan.report.explain import explain
@@ -109,7 +110,8 @@ def title(model: SampledModel) -> str:
 def lede(model: SampledModel, count: int, *, given: bool) -> str:
     """The page's first sentences."""
     sizes = model.generator.config.sizes
-    parameters = sum(parameter.numel() for parameter in model.generator.parameters())
+    with torch.device("meta"):  # as it was trained: the one that draws has BatchNorm folded away
+        parameters = sum(parameter.numel() for parameter in Generator(model.config.generator).parameters())
     times = {1: "once", 2: "twice"}.get(len(sizes) - 1, f"{len(sizes) - 1} times")
     whose = (
         f"The {count} captions were given on the command line."

@@ -26,7 +26,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 @dataclass
 class Networks:
-    """What training changes, and the frozen encoders."""
+    """What training changes, and the frozen encoders; the trainer folds BatchNorm out of the image encoder."""
 
     generator: nn.Module
     discriminators: nn.ModuleList

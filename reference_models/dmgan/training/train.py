@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from memgan import fold_batchnorm
 from reference_models.dmgan.config import Config
 from reference_models.dmgan.data.batch import Batch, CaptionedImages
 from reference_models.dmgan.discriminator import build_discriminators
@@ -69,9 +71,11 @@ class Trainer:
         discriminators = discriminators.to(**layout).train()  # type: ignore[call-overload]
         encoders.text.to(self.device).eval().requires_grad_(False)
         encoders.image.to(**layout).eval().requires_grad_(False)  # type: ignore[call-overload]
+        self.encoders = encoders  # as they are saved
+        folded = replace(encoders, image=fold_batchnorm(encoders.image))
         average = ExponentialMovingAverage(generator, config.train.ema_decay)
         generator, discriminators = _as_configured(generator, discriminators, config, self.device)
-        self.networks = Networks(generator, discriminators, average, encoders)  # type: ignore[arg-type]
+        self.networks = Networks(generator, discriminators, average, folded)  # type: ignore[arg-type]
         self.update = AdversarialStep(self.networks, config, self.device, self.world)
         if self.world.rank:  # the weights above are the same on all ranks, the noise from here on is not
             seed_everything(config.train.seed + 1_000_003 * self.world.rank)
@@ -128,7 +132,7 @@ class Trainer:
             return folder
         path = save_checkpoint(folder, self.step, state, keep=self.config.train.keep_checkpoints)
         nets = self.networks
-        save_model(self.out / "export", self.config, nets.average.module, nets.encoders, nets.discriminators)  # type: ignore[arg-type]
+        save_model(self.out / "export", self.config, nets.average.module, self.encoders, nets.discriminators)  # type: ignore[arg-type]
         return path
 
     def run(self, *, minutes: float | None = None) -> bool:

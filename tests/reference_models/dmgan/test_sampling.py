@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from reference_models.dmgan.errors import CheckpointError, ConfigError, DataError
 from reference_models.dmgan.sampling import SampledModel, generate, load_model, noise_for
+from reference_models.dmgan.training.weights import load_generator, read_config
 
 CAPTIONS = (
     "a bird with a red crown",
@@ -29,9 +31,9 @@ def model(model_folder: Path) -> SampledModel:
 
 
 def drawn(
-    model: SampledModel, captions: tuple[str, ...], **options: int
+    model: SampledModel, captions: tuple[str, ...], **options: object
 ) -> dict[int, tuple[torch.Tensor, ...]]:
-    return {one.index: one.images for one in generate(model, captions, **options)}
+    return {one.index: one.images for one in generate(model, captions, **options)}  # type: ignore[arg-type]
 
 
 def test_every_caption_is_drawn_once_at_every_resolution(model: SampledModel) -> None:
@@ -81,6 +83,36 @@ def test_unknown_words_are_left_out_and_told(model: SampledModel) -> None:
 def test_a_caption_without_known_words_is_refused(model: SampledModel, caption: str, told: str) -> None:
     with pytest.raises(DataError, match=told):
         list(generate(model, ["a bird", caption]))
+
+
+def test_the_form_that_draws_has_no_batchnorm_and_equals_the_trained_one(model_folder: Path) -> None:
+    model, config = load_model(model_folder), read_config(model_folder)
+    trained = load_generator(model_folder, config)
+    assert any(isinstance(part, torch.nn.BatchNorm2d) for part in trained.modules())
+    assert not any(
+        isinstance(part, torch.nn.modules.batchnorm._BatchNorm) for part in model.generator.modules()
+    )
+    fast = drawn(model, CAPTIONS)
+    plain = drawn(dataclasses.replace(model, generator=trained), CAPTIONS)
+    for place, stages in plain.items():
+        for one, other in zip(fast[place], stages, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+
+
+def test_bfloat16_is_near_and_as_independent_of_neighbours(model: SampledModel) -> None:
+    exact, other = drawn(model, CAPTIONS), drawn(model, CAPTIONS, seed=1)
+    near = drawn(model, CAPTIONS, precision="bfloat16")
+    alone = drawn(model, CAPTIONS, precision="bfloat16", batch_size=1)
+    for place, stages in near.items():
+        assert stages[-1].dtype == torch.float32
+        apart = (exact[place][-1] - other[place][-1]).abs().mean()
+        assert 0 < (stages[-1] - exact[place][-1]).abs().mean() < apart / 10
+        assert (stages[-1] - alone[place][-1]).abs().mean() < apart / 10
+
+
+def test_another_precision_is_refused_before_anything_is_drawn(model: SampledModel) -> None:
+    with pytest.raises(ConfigError, match="`precision` must be one of float32, bfloat16, got 'float16'"):
+        next(generate(model, CAPTIONS, precision="float16"))
 
 
 def test_missing_damaged_and_foreign_folders_are_named(model_folder: Path, tmp_path: Path) -> None:

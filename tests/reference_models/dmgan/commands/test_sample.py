@@ -32,6 +32,16 @@ def test_the_same_seed_writes_the_same_bytes(model_folder: Path, tmp_path: Path)
     assert one != three
 
 
+def test_bfloat16_by_choice_writes_nearly_the_same(model_folder: Path, tmp_path: Path) -> None:
+    arguments = ["sample", "--model", str(model_folder), "a bird with a red crown"]
+    assert main([*arguments, "--out", str(tmp_path / "exact")]) == 0
+    assert main([*arguments, "--out", str(tmp_path / "near"), "--precision", "bfloat16"]) == 0
+    exact, near = (
+        np.asarray(Image.open(tmp_path / name / "00000.png")).astype(int) for name in ("exact", "near")
+    )
+    assert 0 < np.abs(exact - near).max() < 20
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -19,6 +19,7 @@ from reference_models.dmgan.training.checkpoint import checkpoints, load_checkpo
 from reference_models.dmgan.training.guards import FLAT, PATIENCE, Guards
 from reference_models.dmgan.training.log import TrainingLog, read_log
 from reference_models.dmgan.training.train import Trainer
+from reference_models.dmgan.training.weights import load_encoders
 from tests.reference_models.dmgan.training.conftest import ROOT, TINY, command, run
 
 Make = Callable[..., Trainer]
@@ -233,6 +234,19 @@ def test_a_half_written_line_is_neither_read_nor_glued_to_the_next(tmp_path: Pat
             with open(path, "a") as file:
                 file.write('{"images": 99, "lo')
     assert [line["images"] for line in read_log(path)] == [1, 2]
+
+
+def test_the_step_uses_a_folded_image_encoder_and_the_run_keeps_the_whole_one(trainer: Make) -> None:
+    made = trainer(images=4)
+    whole, folded = made.encoders.image, made.networks.encoders.image
+    assert any(isinstance(part, torch.nn.BatchNorm2d) for part in whole.modules())
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in folded.modules())
+    images = torch.rand(2, 3, 32, 32)
+    for one, other in zip(whole(images), folded(images), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
+    made.run()
+    again = load_encoders(made.out / "export", made.config)
+    assert same(again.image.state_dict(), whole.state_dict())
 
 
 def test_recomputed_activations_change_no_loss(trainer: Make) -> None:

@@ -1,0 +1,1 @@
+"""What every benchmark shares: the facts of a measurement, and times taken in turns."""

@@ -1,0 +1,54 @@
+"""A model as one ``torch.export`` program: word ids, lengths and noise in, images out, without this package.
+
+Axis letters: B captions, T word ids with padding, Z noise, c condition, S pixels.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+import memgan
+from reference_models.dmgan.sampling import SampledModel
+from reference_models.dmgan.text_encoder import word_mask
+
+
+class Drawing(nn.Module):
+    """Text encoder and generator behind one call."""
+
+    def __init__(self, model: SampledModel) -> None:
+        super().__init__()
+        self.text_encoder, self.generator = model.text_encoder, model.generator
+        self.noise_dim = model.config.generator.noise_dim
+
+    def forward(self, captions: Tensor, lengths: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+        """``captions`` (B, T), ``lengths`` (B,), ``noise`` (B, Z + c) → (B, 3, S, S) each, lowest resolution first."""
+        words, sentence = self.text_encoder(captions, lengths)
+        images = self.generator(
+            noise[:, : self.noise_dim],
+            sentence,
+            words,
+            word_mask(lengths, words.shape[1]),
+            condition_noise=noise[:, self.noise_dim :],
+        ).images
+        return tuple(images)
+
+
+def export_model(model: SampledModel) -> ExportedProgram:
+    """``model`` as a program for any number of captions, padded to ``data.max_words`` word ids.
+
+    ``torch.export.save`` writes it, and whoever loads it needs torch alone: memgan's definitions are traced, not its
+    kernels. Noise is :func:`reference_models.dmgan.sampling.noise_for`'s, or any standard normal.
+    """
+    config, captions = model.config, torch.ones(2, model.config.data.max_words, dtype=torch.int64)
+    lengths = torch.tensor([config.data.max_words, 3])
+    noise = torch.zeros(2, config.generator.noise_dim + config.generator.condition_dim)
+    batch = {0: Dim.AUTO}
+    with warnings.catch_warnings(), memgan.use_backend("reference"), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch.export warns of its own internals
+        return torch.export.export(
+            Drawing(model).eval(), (captions, lengths, noise), dynamic_shapes=(batch, batch, batch)
+        )
