@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from reference_models.dmgan.config import CONFIGS, Config
 from reference_models.dmgan.data.batch import CaptionedImages, collate
 from reference_models.dmgan.data.open import open_dataset
 from reference_models.dmgan.errors import CheckpointError
@@ -88,9 +90,13 @@ def ship(run: Path, out: Path) -> Path:
     with write_atomically(out / "training_log.jsonl") as temporary:
         kept = log[:: max(1, len(log) // LINES)]
         temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    origin = run / "started_from.json"
     how = {
+        "commands": commands_of(config, run, out),
+        "started_from": json.loads(origin.read_text()) if origin.is_file() else None,
         "images": log[-1]["images"],
         "steps": log[-1]["step"],
+        "seconds": seconds_of(read_log(run / "log.jsonl")),
         "configuration": config.digest(),
         "sha256": {path.name: sha256(path) for path in sorted(out.glob("*.safetensors"))},
     }
@@ -100,6 +106,37 @@ def ship(run: Path, out: Path) -> Path:
     with write_atomically(out / "how.json") as temporary:
         temporary.write_text(json.dumps(how, indent=1) + "\n")
     return out
+
+
+def commands_of(config: Config, run: Path, out: Path) -> list[str]:
+    """What was typed, up to names of folders: training with every field that is not the configuration's, shipping."""
+    usual = CONFIGS[config.name]().to_dict() if config.name in CONFIGS else {}
+    changed = [
+        _option(section, name.replace("_", "-"), value)
+        for section, values in config.to_dict().items()
+        if isinstance(values, dict)
+        for name, value in values.items()
+        if usual and usual[section][name] != value
+    ]
+    train = ["train", "--config", config.name, *changed, "--encoders", "runs/damsm", "--out", str(run)]
+    return [
+        "python -m reference_models.dmgan " + " ".join(train),
+        f"python -m reference_models.dmgan.shipping --run {run} --out {out}",
+    ]
+
+
+def _option(section: str, name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return f"--{section}.{name}" if value else f"--{section}.no-{name}"
+    values = value if isinstance(value, list | tuple) else [value]
+    return f"--{section}.{name} {shlex.join(map(str, values))}"
+
+
+def seconds_of(log: list[dict]) -> float:
+    """How long a run trained: the log of each process that went on with it counts from its own start."""
+    seconds = [float(line.get("seconds", 0.0)) for line in log]
+    ends = [one for one, two in zip(seconds, seconds[1:]) if two < one]
+    return round(sum(ends) + seconds[-1], 1)
 
 
 def _going_forward(log: list[dict]) -> list[dict]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +48,17 @@ def check_state(state: Mapping[str, Tensor], what: str, where: str) -> dict[str,
                 f"{where}: a {what}'s state dict maps names to tensors, but {key!r} is {type(value).__name__}"
             )
     return dict(state)
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """The JSON object that stands beside a weight file; one that is damaged is a CheckpointError that names it."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise CheckpointError(f"{path} is truncated or damaged ({error})") from error
+    if not isinstance(facts, dict):
+        raise CheckpointError(f"{path} holds a {type(facts).__name__}, not an object")
+    return facts
 
 
 def sha256(path: str | Path) -> str:

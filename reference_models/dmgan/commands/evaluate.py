@@ -128,6 +128,7 @@ def _model(options: Evaluate) -> dict[str, Any]:
     from reference_models.dmgan.errors import ConfigError, DataError
     from reference_models.dmgan.evaluation.run import evaluate_model
     from reference_models.dmgan.sampling import load_model
+    from reference_models.dmgan.state_file import sha256
     from reference_models.dmgan.training.distributed import join, leave, together
 
     protocol = options.protocol or "embedded"
@@ -135,6 +136,7 @@ def _model(options: Evaluate) -> dict[str, Any]:
         raise ConfigError(f"`--protocol {protocol}` scores folders: write images with `sample` first")
     world, device = join(options.device)
     folder = options.run or options.model
+    assert folder is not None
     model = together(world, "the evaluation cannot begin", lambda: load_model(folder, device=str(device)))
     if model.vocabulary != birds_vocabulary():
         raise DataError(
@@ -142,7 +144,7 @@ def _model(options: Evaluate) -> dict[str, Any]:
             f"{protocol!r} draws: write images with `sample` and score them with --real and --fake"
         )
     try:
-        return evaluate_model(
+        result = evaluate_model(
             model.generator,
             model.text_encoder,
             model.vocabulary,
@@ -157,6 +159,10 @@ def _model(options: Evaluate) -> dict[str, Any]:
         )
     finally:
         leave()
+    if result:
+        file = folder / "generator.safetensors"
+        result["generator_sha256"] = sha256(file if file.exists() else folder / "export" / file.name)
+    return result
 
 
 def _folders(options: Evaluate) -> dict[str, Any]:

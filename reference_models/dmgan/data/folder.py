@@ -14,7 +14,7 @@ import numpy as np
 
 from reference_models.dmgan.data.batch import Item
 from reference_models.dmgan.data.images import open_image, prepare
-from reference_models.dmgan.data.sentences import choose, known_captions, shorten
+from reference_models.dmgan.data.sentences import choose, class_number, known_captions, shorten, text_lines
 from reference_models.dmgan.data.vocabulary import Vocabulary
 from reference_models.dmgan.errors import DataError
 
@@ -93,9 +93,8 @@ def read_metadata(folder: Path) -> list[Entry]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}: one object a line, with file_name and text")
     entries = []
-    for place, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip():
-            entries.append(_entry(line, f"{path}, line {place}", len(entries)))
+    for place, line in text_lines(path):
+        entries.append(_entry(line, f"{path}, line {place}", len(entries)))
     if not entries:
         raise DataError(f"{path} is empty")
     return entries
@@ -104,7 +103,7 @@ def read_metadata(folder: Path) -> list[Entry]:
 def _entry(line: str, where: str, index: int) -> Entry:
     try:
         values = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{where}: expected a JSON object, got {line[:60]!r} ({error})") from error
     if not isinstance(values, dict) or not isinstance(values.get("file_name"), str):
         raise DataError(f"{where}: expected an object with 'file_name' and 'text', got {line[:60]!r}")
@@ -115,7 +114,8 @@ def _entry(line: str, where: str, index: int) -> Entry:
     name = Path(values["file_name"])
     if name.is_absolute() or ".." in name.parts:
         raise DataError(f"{where}: 'file_name' must lie inside the folder, got {values['file_name']!r}")
-    class_id = values.get("class_id", index)
-    if not isinstance(class_id, int):
-        raise DataError(f"{where}: 'class_id' must be a whole number, got {class_id!r}")
+    try:
+        class_id = class_number(values.get("class_id", index))
+    except ValueError as error:
+        raise DataError(f"{where}: 'class_id' {error}") from error
     return Entry(values["file_name"], tuple(captions), class_id)

@@ -19,7 +19,7 @@ import numpy as np
 
 from reference_models.dmgan.data.batch import Item
 from reference_models.dmgan.data.images import Box, crop_to_box, open_image, prepare
-from reference_models.dmgan.data.sentences import shorten
+from reference_models.dmgan.data.sentences import shorten, text_lines
 from reference_models.dmgan.data.unpickle import read_pickle
 from reference_models.dmgan.data.vocabulary import END, Vocabulary
 from reference_models.dmgan.errors import DataError
@@ -190,15 +190,7 @@ def _lines(root: Path, key: str) -> list[tuple[int, str]]:
 
 def caption_lines(path: Path) -> list[tuple[int, str]]:
     """The captions of a text file, each with its line's number; empty lines are left out."""
-    captions = []
-    for place, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        try:
-            text = line.decode("utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}, line {place}: a caption must be UTF-8 ({error.reason})") from error
-        if text:
-            captions.append((place, text))
-    return captions
+    return list(text_lines(path))
 
 
 def _not_empty(captions: list[list[int]], key: str, where: Path) -> list[list[int]]:
@@ -244,10 +236,8 @@ def _table(path: Path, columns: int) -> list[tuple[str, str]]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}")
     rows = []
-    for place, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        number, _, rest = line.strip().partition(" ")
+    for place, line in text_lines(path):
+        number, _, rest = line.partition(" ")
         if len(rest.split()) != columns:
             raise DataError(f"{path}, line {place}: expected a number and {columns} more, got {line!r}")
         rows.append((number, rest.strip()))

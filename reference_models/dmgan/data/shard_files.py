@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reference_models.dmgan.data.images import SUFFIXES
+from reference_models.dmgan.data.sentences import class_number
 from reference_models.dmgan.data.vocabulary import Vocabulary
 from reference_models.dmgan.errors import DataError
 from reference_models.dmgan.files import write_atomically
@@ -208,7 +209,7 @@ def _said(suffix: str, content: bytes, where: str) -> dict:
     try:
         text = content.decode("utf-8")
         if suffix == "cls":
-            return {"class_id": int(text)}
+            return {"class_id": class_number(int(text))}
         if suffix == "txt":
             return {"captions": tuple(line.strip() for line in text.splitlines() if line.strip())}
         values = json.loads(text)
@@ -218,7 +219,7 @@ def _said(suffix: str, content: bytes, where: str) -> dict:
             raise ValueError(f"captions must be text, got {captions!r}")
         said: dict = {"captions": listed} if listed else {}
         if "class_id" in values:
-            said["class_id"] = int(values["class_id"])
+            said["class_id"] = class_number(values["class_id"])
         return said
-    except (UnicodeDecodeError, json.JSONDecodeError, TypeError, ValueError) as error:
+    except (RecursionError, TypeError, ValueError) as error:  # of JSON and UTF-8 too
         raise DataError(f"{where} cannot be read: {error}") from error

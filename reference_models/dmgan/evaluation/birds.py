@@ -8,7 +8,7 @@ Axis letters: I images, S pixels, A attributes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -58,12 +58,17 @@ def real_images(split: str, count: int, *, size: int = SIZE, seed: int = 0, work
     Drawn once, then read from the data set's cache.
     """
     pictures = Birds(split, seed=seed, images=count, size=size, workers=workers)
-    images = np.empty((count, SIZE, SIZE, 3), dtype=np.uint8)
-    for start in range(0, count, CHUNK):
-        rows = np.stack([pictures.image(i) for i in range(start, min(start + CHUNK, count))])
-        small = reduce_to(torch.from_numpy(rows).permute(0, 3, 1, 2), SIZE)
-        images[start : start + len(rows)] = small.permute(0, 2, 3, 1).numpy()
-    return images
+    return reduced([pictures.image(index) for index in range(count)])
+
+
+def reduced(pictures: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """Square uint8 pictures (S, S, 3) → (I, 64, 64, 3), by area as generated images are."""
+    parts = []
+    for start in range(0, len(pictures), CHUNK):
+        rows = torch.from_numpy(np.stack(pictures[start : start + CHUNK]))
+        small = reduce_to(rows.permute(0, 3, 1, 2), SIZE)
+        parts.append(small.permute(0, 2, 3, 1).numpy())
+    return np.concatenate(parts)
 
 
 def reference_path(split: str, folder: Path = SHIPPED) -> Path:

@@ -67,7 +67,11 @@ def draw_images(
         )
         pixels = reduce_to(to_uint8(output.images[-1].cpu(), rounding), size)
         images[start : start + len(part)] = pixels.permute(0, 2, 3, 1).numpy()
-        say(f"drew {start + len(part)}/{len(texts)} images")
+        done = start + len(part)
+        if world.first and 10 * done // len(texts) > 10 * start // len(
+            texts
+        ):  # ten lines, however many images
+            say(f"drew {done}/{len(texts)} images")
     # Every image is zero on all ranks but the one that drew it.
     return summed(world, torch.from_numpy(images).to(device)).cpu().numpy() if world.size > 1 else images
 

@@ -77,25 +77,35 @@ def look(images: np.ndarray, networks: Networks, *, batch: int = 250) -> Looks:
     return Looks(np.concatenate(answers) if answers else None, torch.cat(features), torch.cat(codes))
 
 
+@torch.no_grad()
+def scene_features(images: np.ndarray, scene: SceneNet, *, batch: int = 250) -> Tensor:
+    """SceneNet's features (I, F) of uint8 images (I, 64, 64, 3), where nothing else is asked of them."""
+    starts = range(0, len(images), batch)
+    return torch.cat([scene.features(network_input(images[start : start + batch])) for start in starts])
+
+
 def contradicting(captions: Captions, count: int, seed: int) -> np.ndarray:
-    """For each image (I, D) indices of captions that are false of it: they name a value that it does not
-    have.
+    """For each image (I, D) indices of captions that its own caption contradicts: both name an attribute, with
+    other values.
 
     Another species' caption may well be true ("a bird with a red crown"), so distractors are checked, not
-    assumed. Drawn with a seed, without repeats where enough captions contradict.
+    assumed; and what the own caption leaves open a generated bird may have either way, so it is no ground to
+    call a distractor false. Drawn with a seed, without repeats where enough captions contradict.
     """
     rng = np.random.default_rng([seed, 99])
     chosen = np.empty((len(captions), count), dtype=np.int64)
-    for image, attributes in enumerate(captions.attributes):
+    for image, (attributes, own) in enumerate(zip(captions.attributes, captions.mentioned)):
         picked: list[int] = []
         for _ in range(20):
             draw = rng.integers(0, len(captions), 2 * count)
-            false = ((captions.attributes[draw] != attributes) & captions.mentioned[draw]).any(1)
+            false = ((captions.attributes[draw] != attributes) & captions.mentioned[draw] & own).any(1)
             picked = list(dict.fromkeys([*picked, *draw[false].tolist()]))
             if len(picked) >= count:
                 break
         if not picked:
-            raise DataError("no caption contradicts an image: R-precision needs captions of several species")
+            raise DataError(
+                "no caption contradicts an image's own: R-precision needs captions of several species"
+            )
         chosen[image] = np.resize(picked, count)
     return chosen
 
@@ -129,21 +139,40 @@ def retrieval_scores(
     }
 
 
-def distribution_scores(fake: Tensor, real: Tensor, reference: Reference, *, seed: int) -> dict[str, Any]:
+def distribution_scores(
+    fake: Tensor, real: Tensor, reference: Reference, *, seed: int, answers: Tensor | None = None
+) -> dict[str, Any]:
     """FID, KID, precision and recall against the reference; ``real`` gives the floor or ceiling of each.
 
-    Precision and recall take equally many images of both sets (at most the reference's stored sample).
+    ``answers``, features of right answers to the captions, say what is in reach of a model that draws faultless
+    birds and knows no more of them than a caption tells. Precision and recall take equally many images of both
+    sets (at most the reference's stored sample).
     """
     sample = reference.sample
     count = min(len(fake), len(real), len(sample))
+    sets = {"value": fake, "real": real} | ({} if answers is None else {"answers": answers})
     subset = min(SUBSET, count)
     blocks: dict[str, dict[str, float]] = {"fid": {}, "kid": {}, "precision": {}, "recall": {}}
-    for name, features in (("value", fake), ("real", real)):
+    for name, features in sets.items():
         moments = FeatureMoments(features.shape[1]).update(features)
         blocks["fid"][name] = frechet_distance(reference.moments, moments)
-        kernel = kernel_distance(sample, features, subset_size=subset, subsets=50, seed=seed)
-        blocks["kid"][name], blocks["kid"][f"{name}_std"] = kernel.mean, kernel.std
+        if name != "answers":  # its FID says as much
+            kernel = kernel_distance(sample, features, subset_size=subset, subsets=50, seed=seed)
+            blocks["kid"][name], blocks["kid"][f"{name}_std"] = kernel.mean, kernel.std
         manifold = precision_recall(sample[:count], features[:count], k=3)
+        blocks["precision"][name], blocks["recall"][name] = manifold
+    return blocks
+
+
+def answer_scores(fake: Tensor, answers: Tensor, others: Tensor) -> dict[str, Any]:
+    """FID, precision and recall (features (I, F)) among right answers; ``others``, a second series of right
+    answers, gives the floor or ceiling of each."""
+    reference = FeatureMoments(answers.shape[1]).update(answers)
+    blocks: dict[str, dict[str, float]] = {"fid": {}, "precision": {}, "recall": {}}
+    for name, features in (("value", fake), ("real", others)):
+        moments = FeatureMoments(features.shape[1]).update(features)
+        blocks["fid"][name] = frechet_distance(reference, moments)
+        manifold = precision_recall(answers, features, k=3)
         blocks["precision"][name], blocks["recall"][name] = manifold
     return blocks
 
@@ -156,6 +185,7 @@ def score(
     reference: Reference,
     *,
     names: tuple[str, ...],
+    answers: tuple[Tensor, Tensor] | None = None,
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -163,6 +193,7 @@ def score(
 
     Args:
         fake, real: uint8 (I, 64, 64, 3), prepared alike; ``real`` may be :class:`Looks` kept from before.
+        answers: features (I, F) of two series of right answers to the captions; None: not scored among them.
     """
     if len(fake) != len(captions):
         raise DataError(f"`fake` must hold one image a caption ({len(captions)}), got {len(fake)}")
@@ -172,7 +203,11 @@ def score(
         say("looking at real images")
         real = look(real, networks)
     say("FID, KID, precision and recall")
-    scores = distribution_scores(fake_looks.features, real.features, reference, seed=seed)
+    scores = distribution_scores(
+        fake_looks.features, real.features, reference, seed=seed, answers=answers[1] if answers else None
+    )
+    if answers:
+        scores["among_answers"] = answer_scores(fake_looks.features, *answers)
     say("R-precision")
     scores["r_precision"] = retrieval_scores(
         fake_looks.codes, real.codes, captions, networks.retrieval, seed=seed

@@ -2,6 +2,8 @@
 
 Each term alone can be bought: attributes by mush with the right colours, R-precision by writing the caption
 into the texture, precision by showing one perfect bird, recall by noise.
+
+Precision and recall are those among right answers (:mod:`.answers`): a faultless picture of what a caption says passes.
 """
 
 from __future__ import annotations
@@ -64,6 +66,7 @@ def gate(result: dict[str, Any], limits: Limits | None = None) -> Gate:
     """The gate of a result of the ``embedded`` protocol."""
     limits = limits or Limits()
     scores = result["scores"]
+    among = scores["among_answers"]
     return Gate(
         (
             Term("attribute progress", scores["attributes"]["progress"], limits.progress),
@@ -72,7 +75,7 @@ def gate(result: dict[str, Any], limits: Limits | None = None) -> Gate:
                 scores["r_precision"]["value"],
                 scores["r_precision"]["real"] - limits.r_precision_gap,
             ),
-            Term("precision", scores["precision"]["value"], limits.precision),
-            Term("recall", scores["recall"]["value"], limits.recall),
+            Term("precision", among["precision"]["value"], limits.precision),
+            Term("recall", among["recall"]["value"], limits.recall),
         )
     )

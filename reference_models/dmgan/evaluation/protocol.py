@@ -41,6 +41,7 @@ class Protocol:
     max_words: int = 0  # 0: captions are not cut
     distractors: int = 0
     splits: int = 0
+    answers: int = 0  # right answers to the captions that precision and recall of the gate are among; 0: none
     data: str = ""  # the data set and the version of its renderer
 
     def to_dict(self) -> dict[str, Any]:

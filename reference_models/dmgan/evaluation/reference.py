@@ -15,6 +15,7 @@ from torch import Tensor
 from reference_models.dmgan.errors import CheckpointError
 from reference_models.dmgan.files import write_atomically
 from reference_models.dmgan.metrics import FeatureMoments
+from reference_models.dmgan.state_file import read_facts
 
 SAMPLE = 10_000
 
@@ -51,6 +52,7 @@ class Reference:
     @classmethod
     def load(cls, path: Path, *, scene_sha256: str) -> Reference:
         """Read what :meth:`save` wrote; features of another SceneNet are refused."""
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         stored = path.with_suffix(".safetensors")
@@ -58,13 +60,16 @@ class Reference:
             raise FileNotFoundError(
                 f"{stored} is missing; make it with `python -m reference_models.dmgan evaluate reference`"
             )
-        facts = json.loads(path.with_suffix(".json").read_text())
+        facts = read_facts(path.with_suffix(".json"))
         if facts["scene_sha256"] != scene_sha256:
             raise CheckpointError(
                 f"{stored} was made with the SceneNet {facts['scene_sha256'][:12]}..., the one in use is "
                 f"{scene_sha256[:12]}...: run `evaluate reference` again"
             )
-        tensors = load_file(stored)
+        try:
+            tensors = load_file(stored)
+        except SafetensorError as error:
+            raise CheckpointError(f"{stored} is truncated or damaged ({error})") from error
         moments = FeatureMoments(len(tensors["mean"]))
         moments.count = facts["count"]
         moments.mean, moments.scatter = tensors["mean"], tensors["scatter"]

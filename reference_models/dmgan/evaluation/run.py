@@ -18,9 +18,11 @@ from torch import nn
 from reference_models.dmgan.data.birds.attributes import NAMES
 from reference_models.dmgan.data.birds.render import VERSION
 from reference_models.dmgan.data.vocabulary import Vocabulary
+from reference_models.dmgan.errors import DataError
+from reference_models.dmgan.evaluation.answers import right_answers
 from reference_models.dmgan.evaluation.birds import captions_of, real_images, reference_path
 from reference_models.dmgan.evaluation.drawing import draw_images
-from reference_models.dmgan.evaluation.embedded import DISTRACTORS, SPLITS, Networks, score
+from reference_models.dmgan.evaluation.embedded import DISTRACTORS, SPLITS, Networks, scene_features, score
 from reference_models.dmgan.evaluation.gate import gate
 from reference_models.dmgan.evaluation.judge import SIZE
 from reference_models.dmgan.evaluation.protocol import Protocol
@@ -29,6 +31,7 @@ from reference_models.dmgan.evaluation.store import SHIPPED, load_network
 from reference_models.dmgan.generator import Generator
 from reference_models.dmgan.training.distributed import World
 
+MINIMUM = 5  # images: every score of a result can be computed
 SPLIT_OF = {"embedded": "test", "selection": "validation"}
 
 
@@ -39,6 +42,13 @@ def load_networks(folder: Path = SHIPPED, *, judge: bool = True) -> Networks:
         retrieval=load_network("retrieval", folder),
         judge=load_network("judge", folder) if judge else None,
     )
+
+
+def load_tools(protocol: str, folder: Path = SHIPPED) -> tuple[Networks, Reference]:
+    """What a protocol scores with: the evaluation networks, and the reference of its split."""
+    networks = load_networks(folder, judge=protocol == "embedded")
+    path = reference_path(SPLIT_OF[protocol], folder)
+    return networks, Reference.load(path, scene_sha256=str(networks.scene.sha256))
 
 
 def evaluate_images(
@@ -64,12 +74,20 @@ def evaluate_images(
         workers: processes that draw real images when they are not cached.
     """
     split = SPLIT_OF[protocol]
-    networks = load_networks(folder, judge=protocol == "embedded")
-    reference = Reference.load(reference_path(split, folder), scene_sha256=str(networks.scene.sha256))
+    networks, reference = load_tools(protocol, folder)
     captions = captions_of(split, len(fake))
     say("real images")
     real = real_images(split, len(fake), size=real_size, workers=workers)
-    scores = score(fake, real, captions, networks, reference, names=NAMES, seed=seed, say=say)
+    answers = None
+    if protocol == "embedded":
+        say("right answers")
+        first, second = (
+            right_answers(split, len(fake), series, size=real_size, workers=workers) for series in (0, 1)
+        )
+        answers = scene_features(first, networks.scene), scene_features(second, networks.scene)
+    scores = score(
+        fake, real, captions, networks, reference, names=NAMES, answers=answers, seed=seed, say=say
+    )
     described = Protocol(
         name=protocol,
         extractors={
@@ -88,6 +106,7 @@ def evaluate_images(
         distractors=DISTRACTORS,
         splits=min(SPLITS, len(fake)),
         data=f"embedded birds, renderer {VERSION}",
+        answers=len(fake) if answers else 0,
         **(changes or {}),
     )
     result: dict[str, Any] = {"protocol": described.to_dict(), "scores": scores}
@@ -128,6 +147,9 @@ def evaluate_model(
 
     The processes of ``world`` share the drawing; the first scores, and the others return nothing.
     """
+    if count < MINIMUM:
+        raise DataError(f"`count` must be at least {MINIMUM} images, got {count}")
+    load_tools(protocol, folder)  # what is missing is told before minutes of drawing
     start = time.monotonic()
     texts = captions_of(SPLIT_OF[protocol], count).texts
     fake = draw_images(

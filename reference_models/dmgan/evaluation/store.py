@@ -20,6 +20,7 @@ from reference_models.dmgan.evaluation.features import SceneNet
 from reference_models.dmgan.evaluation.judge import Judge
 from reference_models.dmgan.evaluation.retrieval import Retrieval
 from reference_models.dmgan.files import write_atomically
+from reference_models.dmgan.state_file import read_facts
 
 NETWORKS: dict[str, type[nn.Module]] = {"judge": Judge, "scene": SceneNet, "retrieval": Retrieval}
 SHIPPED = Path(__file__).parents[1] / "weights" / "birds_eval"
@@ -60,7 +61,7 @@ def load_network(name: str, folder: Path | str = SHIPPED) -> Any:
             f"{path} (with its .json) is missing; make it with "
             f"`python -m reference_models.dmgan evaluate train-judges --out {folder}`"
         )
-    facts = json.loads(path.with_suffix(".json").read_text())
+    facts = read_facts(path.with_suffix(".json"))
     digest = file_sha256(path)
     if facts["sha256"] != digest:
         raise CheckpointError(

@@ -24,14 +24,11 @@ def lines(result: dict[str, Any]) -> list[str]:
             f"  R-precision         {block['value']:7.1%}   real {block['real']:.1%}   "
             f"chance {block['chance']:.0%}"
         )
-    for name, label in (("fid", "FID"), ("kid", "KID")):
-        block = scores[name]
-        beside = f"   two real sets {block['real']:.4g}" if "real" in block else ""
-        text.append(f"  {label:18s}  {block['value']:7.4g}{beside}")
-    for name in ("precision", "recall"):
-        block = scores[name]
-        beside = f"   real {block['real']:.1%}" if "real" in block else ""
-        text.append(f"  {name:18s}  {block['value']:7.1%}{beside}")
+    if "among_answers" in scores:
+        text.append("among right answers: real birds of which the captions are true")
+        text += _distribution(scores["among_answers"])
+        text.append("among birds of the captions' species, most of which no caption tells")
+    text += _distribution(scores)
     if "inception_score" in scores:
         block = scores["inception_score"]
         text.append(f"  Inception Score     {block['value']:7.2f} ± {block['std']:.2f}")
@@ -42,4 +39,19 @@ def lines(result: dict[str, Any]) -> list[str]:
         for name, term in result["gate"]["terms"].items():
             mark = "ok  " if term["passed"] else "FAIL"
             text.append(f"  {mark} {name:18s} {term['value']:7.3f}   needs {term['limit']:.3f}")
+    return text
+
+
+def _distribution(scores: dict[str, Any]) -> list[str]:
+    text = []
+    for name, label in (("fid", "FID"), ("kid", "KID"), ("precision", "precision"), ("recall", "recall")):
+        if (block := scores.get(name)) is None:
+            continue
+        form = ".4g" if name in ("fid", "kid") else ".1%"
+        line = f"  {label:18s}  {block['value']:7{form}}"
+        if "real" in block:
+            line += f"   real {block['real']:{form}}"
+        if "answers" in block:
+            line += f"   right answers {block['answers']:{form}}"
+        text.append(line)
     return text

@@ -81,10 +81,12 @@ def check_weights(demo: Demo) -> None:
 
 def draw(demo: Demo, model: SampledModel, clock: Clock) -> tuple[Picture, ...]:
     """The captions' pictures, and the sheet that can be looked at first."""
+    import memgan
     from reference_models.dmgan.report import from_folder
     from reference_models.dmgan.report.sheet import write_sheet
 
-    pictures = from_folder.draw(model, demo.captions, drawings=demo.drawings, seed=demo.seed)
+    with memgan.use_backend("reference"):  # kernels may have to be built first: nobody waits for that now
+        pictures = from_folder.draw(model, demo.captions, drawings=demo.drawings, seed=demo.seed)
     for picture in pictures:
         if picture.unknown:
             clock.say(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from reference_models.dmgan.report.data import Metric, Scores
@@ -51,27 +52,10 @@ def scores_of(result: dict[str, Any], note: str = "") -> Scores:
                 **gated("R-precision"),
             )
         )
-    for name, note_ in (
-        ("precision", "generated images that lie among real ones"),
-        ("recall", "real images that lie among generated ones"),
-    ):
-        if name in scores:
-            real = scores[name].get("real")
-            metrics.append(
-                Metric(name, scores[name]["value"], 0.0, real, unit="%", note=note_, **gated(name))
-            )
-    for name, label in (("fid", "FID"), ("kid", "KID")):
-        if name in scores:
-            metrics.append(
-                Metric(
-                    label,
-                    scores[name]["value"],
-                    None,
-                    scores[name].get("real"),
-                    better="lower",
-                    note="distance to real images in SceneNet's features; smaller is better",
-                )
-            )
+    among = scores.get("among_answers", scores)
+    metrics += _distribution(among, _AMONG_ANSWERS if among is not scores else _AMONG_REAL, gated)
+    if among is not scores:
+        metrics += _distribution(scores, _AMONG_SPECIES, lambda _: {})
     return Scores(
         tuple(metrics),
         result.get("gate", {}).get("passed"),
@@ -79,6 +63,53 @@ def scores_of(result: dict[str, Any], note: str = "") -> Scores:
         protocol,
         note,
     )
+
+
+# score: what it is called and what it says
+_AMONG_REAL = {
+    "precision": ("precision", "generated images that lie among real ones"),
+    "recall": ("recall", "real images that lie among generated ones"),
+    "fid": ("FID", "distance to real images in SceneNet's features; smaller is better"),
+    "kid": ("KID", "distance to real images in SceneNet's features; smaller is better"),
+}
+_AMONG_ANSWERS = {
+    "precision": ("precision", "generated images that lie among real birds of which the captions are true"),
+    "recall": ("recall", "real birds of which the captions are true that lie among generated ones"),
+    "fid": ("FID", "distance to real birds of which the captions are true, in SceneNet's features"),
+}
+_AMONG_SPECIES = {
+    "precision": ("precision, species", "among the captions' species; captions do not tell the rest of them"),
+    "recall": ("recall, species", "of the captions' species"),
+    "fid": ("FID, species", "distance to the captions' species; smaller is better"),
+    "kid": ("KID, species", "distance to the captions' species; smaller is better"),
+}
+
+
+def _distribution(
+    scores: dict[str, Any], names: dict[str, tuple[str, str]], gated: Callable[[str], dict[str, Any]]
+) -> list[Metric]:
+    """Precision and recall between 0 and what real birds reach; distances beside real birds'.
+
+    The ceiling is that of right answers where it was measured: no model can know more than its captions.
+    """
+    metrics = []
+    for name, (label, note) in names.items():
+        if (block := scores.get(name)) is not None:
+            best = block.get("answers", block.get("real"))
+            share = name in ("precision", "recall")
+            metrics.append(
+                Metric(
+                    label,
+                    block["value"],
+                    0.0 if share else None,
+                    best,
+                    unit="%" if share else "",
+                    better="higher" if share else "lower",
+                    note=note,
+                    **gated(name),
+                )
+            )
+    return metrics
 
 
 def _per_attribute(table: dict[str, dict[str, float | None]]) -> dict[str, Metric]:

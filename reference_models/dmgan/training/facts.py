@@ -10,6 +10,7 @@ import torch
 
 import memgan
 from reference_models.dmgan.config import Config
+from reference_models.dmgan.data.batch import CaptionedImages
 from reference_models.dmgan.errors import CheckpointError
 from reference_models.dmgan.training.distributed import World
 
@@ -22,6 +23,12 @@ def run_facts(config: Config) -> dict[str, str]:
         "torch": torch.__version__,
         "memgan": memgan.__version__,
     }
+
+
+def data_facts(images: CaptionedImages) -> dict[str, str]:
+    """Name → value of the data set: another copy of it on one machine would shift that rank's images."""
+    words = hashlib.sha256("\n".join(images.vocabulary.words).encode()).hexdigest()[:12]
+    return {"number of images": str(len(images)), "vocabulary": f"{len(images.vocabulary)} words ({words})"}
 
 
 def code_digest() -> str:

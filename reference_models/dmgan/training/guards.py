@@ -28,7 +28,7 @@ class Guards:
         self._flat: deque[float] = deque(maxlen=PATIENCE)
 
     def losses(self, step: int, values: dict[str, float]) -> bool:
-        """Whether the step's losses were all finite."""
+        """Whether the step's losses, and the gradients that are named where they were not, were all finite."""
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         if not broken:
             self._in_a_row = 0
@@ -37,8 +37,9 @@ class Guards:
         self._in_a_row += 1
         if self._in_a_row >= PATIENCE:
             raise TrainingStopped(
-                f"step {step}: the last {PATIENCE} steps gave losses that are not finite ({', '.join(broken)}); "
-                "go on from an earlier checkpoint with a lower learning rate or --train.precision float32"
+                f"step {step}: the last {PATIENCE} steps gave losses or gradients that are not finite "
+                f"({', '.join(broken)}); go on from an earlier checkpoint with a lower learning rate or "
+                "--train.precision float32"
             )
         return False
 

@@ -21,8 +21,8 @@ from reference_models.dmgan.training.checkpoint import (
     seed_everything,
 )
 from reference_models.dmgan.training.damsm import gathered_damsm
-from reference_models.dmgan.training.distributed import World, all_objects, largest, mean, parallel
-from reference_models.dmgan.training.facts import check_config, check_world
+from reference_models.dmgan.training.distributed import World, agree, all_objects, largest, mean, parallel
+from reference_models.dmgan.training.facts import check_config, check_world, data_facts
 from reference_models.dmgan.training.faults import explained
 from reference_models.dmgan.training.loader import batches
 from reference_models.dmgan.training.log import TrainingLog
@@ -57,6 +57,7 @@ class Pretrainer:
         self.config, self.images, self.out, self.device = config, images, out, torch.device(device)
         self.world = world or World()
         self.quiet = quiet or not self.world.first
+        agree(self.world, data_facts(images))
         seed_everything(config.pretrain.seed)
         self.encoders = Encoders(
             TextEncoder(len(images.vocabulary), config.text).to(self.device).train(),

@@ -116,7 +116,8 @@ class AdversarialStep:
             values[f"d{size}_real"] = torch.sigmoid(logits.real.detach().float()).mean()
             values[f"d{size}_fake"] = torch.sigmoid(logits.fake.detach().float()).mean()
             total = total + loss
-        self._update(self.discriminator_optimizer, total, nets.discriminators)
+        if not self._update(self.discriminator_optimizer, total, nets.discriminators):
+            values |= self._skipped("discriminators")
         return values
 
     def _train_generator(
@@ -141,6 +142,8 @@ class AdversarialStep:
         values |= {"g": adversarial, "damsm": damsm, "kl": kl}
         if self._update(self.generator_optimizer, total, nets.generator):
             nets.average.update(nets.generator)
+        else:
+            values |= self._skipped("generator")
         self.scaler.update() if self.scaler.is_enabled() else None
         return values
 
@@ -159,6 +162,12 @@ class AdversarialStep:
         if finite:
             optimizer.step()
         return finite
+
+    def _skipped(self, which: str) -> dict[str, Tensor]:
+        """What the guards count where losses may be finite and a gradient is not. The loss scaler counts for itself."""
+        if self.scaler.is_enabled():
+            return {}
+        return {f"gradient of the {which}": torch.full((), torch.nan, device=self.device)}
 
 
 def _r1(logits: Tensor, images: Tensor) -> Tensor:

@@ -21,9 +21,9 @@ from reference_models.dmgan.training.checkpoint import (
     save_checkpoint,
     seed_everything,
 )
-from reference_models.dmgan.training.distributed import World, all_objects, largest
+from reference_models.dmgan.training.distributed import World, agree, all_objects, largest
 from reference_models.dmgan.training.ema import ExponentialMovingAverage
-from reference_models.dmgan.training.facts import check_config, check_world
+from reference_models.dmgan.training.facts import check_config, check_world, data_facts
 from reference_models.dmgan.training.faults import explained
 from reference_models.dmgan.training.grid import FixedGrid
 from reference_models.dmgan.training.guards import Guards
@@ -57,6 +57,7 @@ class Trainer:
     ) -> None:
         self.config, self.images, self.out, self.device = config, images, out, torch.device(device)
         self.world = world or World()
+        agree(self.world, data_facts(images))
         seed_everything(config.train.seed)
         if start_from is None:
             generator = initialise(Generator(config.generator))

@@ -85,7 +85,7 @@ FAULTS = (
     Fault(  # a shift beyond the type
         "attend_words.h",
         "((1u << lane) - 1)",
-        "((1u << (lane + 1)) - 1)",
+        "((1u << (lane + 32)) - 1)",
         "address,undefined",
         "shift exponent",
     ),
@@ -104,9 +104,9 @@ FAULTS = (
         "a wait is missing",
     ),
     Fault(  # a barrier that not every thread reaches
-        "attend_words.h",
-        "if (lane == 0) words[a.L] = count;",
-        "if (lane == 0) words[a.L] = count; else return 0;",
+        "attend_backward.h",
+        "__syncthreads();  // ds and g a of all warps are there",
+        "if (warp > 0) __syncthreads();",
         "",
         "is not reached by all threads",
     ),

@@ -73,9 +73,9 @@ def test_a_caption_that_the_pickle_does_not_hold_is_told_by_line(cub: Path) -> N
 def test_text_that_is_not_utf8_is_told_by_line(cub: Path) -> None:
     path = first_text(cub)
     path.write_bytes(b"a red bird\na caf\xe9 bird\n")
-    assert any(f"{path}, line 2: a caption must be UTF-8" in fault for fault in check(cub).faults)
+    assert any(f"{path}, line 2: expected UTF-8 text" in fault for fault in check(cub).faults)
     (cub / "captions.pickle").unlink()
-    with pytest.raises(DataError, match=r"line 2: a caption must be UTF-8"):
+    with pytest.raises(DataError, match=r"line 2: expected UTF-8 text"):
         ReleasedLayout(cub, "train")
 
 

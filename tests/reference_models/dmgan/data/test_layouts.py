@@ -156,6 +156,9 @@ def test_what_is_wrong_with_a_released_folder_is_told(
         ('{"file_name": "x.png", "text": []}', r"line 3: 'text' must be a caption or a list"),
         ('{"file_name": "../x.png", "text": "a bird"}', r"line 3: 'file_name' must lie inside the folder"),
         ('{"file_name": "x.png", "text": "quixotic"}', r"'x\.png' has no caption with a known word"),
+        ('{"file_name": "x.png", "text": "a bird", "class_id": 1.5}', r"line 3: 'class_id' must be a whole"),
+        ('{"file_name": "x.png", "text": "a bird", "class_id": 9223372036854775808}', r"line 3: 'class_id'"),
+        ("[" * 100_000, r"line 3: expected a JSON object"),
     ],
 )
 def test_what_is_wrong_with_metadata_is_told_by_line(
@@ -166,6 +169,32 @@ def test_what_is_wrong_with_metadata_is_told_by_line(
     path.write_text("\n".join([*path.read_text().splitlines()[:2], line]))
     with pytest.raises(DataError, match=told):
         open_dataset(DataConfig(layout="folder", root=str(root)), "train", size=SIZE)
+
+
+def test_text_that_is_not_utf8_is_told_by_line(exported: dict[str, Path], tmp_path: Path) -> None:
+    root = copy(exported, "folder", tmp_path)
+    path = root / "train" / "metadata.jsonl"
+    path.write_bytes(path.read_bytes() + '{"file_name": "x.png", "text": "café"}\n'.encode("latin-1"))
+    place = path.read_bytes().count(b"\n")
+    assert [fault for fault in check(root).faults if f"line {place}: expected UTF-8 text" in fault]
+    root = copy(exported, "cub", tmp_path)
+    path = root / "CUB_200_2011" / "images.txt"
+    path.write_bytes(b"1 caf\xe9.jpg\n" + path.read_bytes())
+    assert [fault for fault in check(root).faults if "images.txt, line 1: expected UTF-8 text" in fault]
+
+
+def test_a_line_of_metadata_ends_at_a_newline_alone(exported: dict[str, Path], tmp_path: Path) -> None:
+    """JSON may hold Unicode's other line breaks as they are, and a file may begin with a byte order mark."""
+    root = copy(exported, "folder", tmp_path)
+    path = root / "train" / "metadata.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        line["text"] = ["a red\u2028bird", "blue\x85wings\u2029here"]
+    text = "\r\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    images = open_dataset(DataConfig(layout="folder", root=str(root)), "train", size=SIZE)
+    assert len(images) == len(lines)
+    assert images.item(0, np.random.default_rng(0), train=False).text == "a red\u2028bird"
 
 
 def test_a_folder_and_a_layout_must_be_there(tmp_path: Path) -> None:

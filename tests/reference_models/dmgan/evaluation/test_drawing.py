@@ -61,3 +61,15 @@ def test_a_network_in_training_mode_and_an_unknown_caption_are_refused() -> None
     with pytest.raises(DataError, match="text encoder must be in eval mode"):
         draw_images(*parts, TEXTS)
     assert torch.is_grad_enabled()
+
+
+def test_progress_is_told_in_ten_lines_at_most() -> None:
+    drawn = model()
+    parts = (drawn.generator, drawn.text_encoder, drawn.vocabulary)
+    lines: list[str] = []
+    draw_images(*parts, TEXTS * 7, batch=1, say=lines.append)
+    assert len(lines) == 10
+    assert lines[-1] == "drew 28/28 images"
+    lines.clear()
+    draw_images(*parts, TEXTS, batch=4, say=lines.append)
+    assert lines == ["drew 4/4 images"]

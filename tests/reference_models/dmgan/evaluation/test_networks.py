@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -82,3 +83,24 @@ def test_damaged_and_foreign_files_are_refused_by_name(tmp_path: Path, reference
     assert torch.equal(again.moments.covariance(), reference.moments.covariance())
     with pytest.raises(CheckpointError, match="made with the SceneNet"):
         Reference.load(tmp_path / "reference", scene_sha256="0" * 64)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".safetensors"])
+@pytest.mark.parametrize("name", ["judge", "reference_test"])
+def test_a_truncated_file_is_one_sentence(
+    name: str, suffix: str, tmp_path: Path, reference: Reference
+) -> None:
+    def load() -> None:
+        if name == "judge":
+            load_network(name, tmp_path)
+        else:
+            Reference.load(tmp_path / name, scene_sha256=reference.facts["scene_sha256"])
+
+    for path in SHIPPED.glob(f"{name}.*"):
+        shutil.copy(path, tmp_path)
+    load()
+    broken = (tmp_path / name).with_suffix(suffix)
+    for keep in (0, 20, broken.stat().st_size // 2):
+        broken.write_bytes((SHIPPED / broken.name).read_bytes()[:keep])
+        with pytest.raises(CheckpointError, match=re.escape(broken.name)):
+            load()

@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from memgan.backends.native import loader
 from reference_models.dmgan.__main__ import main
 from reference_models.dmgan.data.birds.dataset import Birds
-from reference_models.dmgan.report.demonstration import Demo, check_weights, demonstrate
+from reference_models.dmgan.evaluation.table import lines
+from reference_models.dmgan.report.demonstration import Clock, Demo, check_weights, demonstrate, draw
 from reference_models.dmgan.report.from_folder import report_of
 from reference_models.dmgan.report.going_on import go_on
+from reference_models.dmgan.report.measured import scores_of
+from reference_models.dmgan.sampling import load_model
 
 
 def test_the_demo_draws_first_and_ends_with_the_page(model_folder: Path, tmp_path: Path) -> None:
@@ -36,6 +40,18 @@ def test_the_demo_draws_first_and_ends_with_the_page(model_folder: Path, tmp_pat
     assert "a red bird with a blue tail" in text
     assert "One word changed" in text
     assert len(text) < 5_000_000
+
+
+def test_the_first_picture_waits_for_no_compiler(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build() -> None:
+        raise AssertionError("the kernels were asked for")
+
+    demo = Demo(captions=("a red bird",), out=tmp_path, drawings=1, model=model_folder)
+    model = load_model(model_folder)
+    monkeypatch.setattr(loader, "load", build)
+    assert draw(demo, model, Clock(0.0, lambda _: None))[0].caption == "a red bird"
 
 
 def test_going_on_starts_from_the_model_and_logs(model_folder: Path, tmp_path: Path) -> None:
@@ -95,6 +111,29 @@ def test_the_report_command_takes_logs_and_results(
         assert wanted in text, wanted
     assert main([*arguments, "--result", str(log)]) == 2
     assert re.search(r"report: .*log\.jsonl: not JSON", capsys.readouterr().err)
+
+
+def test_the_gate_is_shown_beside_the_right_answers_and_the_species_beside_their_ceiling() -> None:
+    block = {"value": 0.2, "real": 0.9}
+    terms = {name: {"value": 0.2, "limit": 0.3, "passed": False} for name in ("precision", "recall")}
+    scores = {
+        "among_answers": {"precision": block, "recall": block, "fid": {"value": 10.0, "real": 0.5}},
+        "precision": {"value": 0.01, "real": 0.97, "answers": 0.002},
+        "fid": {"value": 15.0, "real": 0.3, "answers": 7.0},
+    }
+    result = {"protocol": {}, "scores": scores, "gate": {"passed": False, "terms": terms}}
+    metrics = {metric.name: metric for metric in scores_of(result).metrics}
+    assert metrics["precision"].value == 0.2
+    assert metrics["precision"].passed is False
+    assert metrics["precision, species"].limit is None
+    assert metrics["precision, species"].ceiling == 0.002  # what faultless pictures reach
+    assert metrics["FID, species"].ceiling == 7.0
+    table = "\n".join(lines(result | {"protocol": {"name": "embedded", "count": 9, "reference_count": 50}}))
+    assert re.search(r"right answers.*\n  FID +10 +real 0.5\n  precision +20.0%", table), table
+    assert re.search(r"species.*\n  FID +15 +real 0.3   right answers 7\n", table), table
+    # A result from before says what it said.
+    old = scores_of({"protocol": {}, "scores": {"precision": block}, "gate": result["gate"]})
+    assert [metric.name for metric in old.metrics if metric.limit == 0.3] == ["precision"]
 
 
 def test_a_model_of_other_data_needs_captions(

@@ -18,9 +18,9 @@ from tests.reference_models.dmgan.training.conftest import ROOT, TINY, command, 
 PATIENCE = 100  # seconds; a run that hangs is a failure
 
 
-def begin(*options: object, **more: object) -> subprocess.Popen[str]:
+def begin(*options: object, processes: int = 1, **more: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command(*options),
+        command(*options, processes=processes),
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -70,6 +70,17 @@ def test_sigterm_to_all_processes_of_a_run_still_saves(endless: list[object], tm
     told, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, told
     assert "--resume goes on" in told
+    stopped = int(told.split("stopped after step ")[1].split()[0])
+    assert load_checkpoint(checkpoints(tmp_path / "run" / "checkpoints")[-1])["step"] == stopped
+
+
+def test_sigterm_to_torchrun_and_its_ranks_still_saves(endless: list[object], tmp_path: Path) -> None:
+    """Each rank is told twice: by the scheduler and by torchrun."""
+    process = begin(*endless, "--data.workers", "0", processes=2, start_new_session=True)
+    wait_for(lambda: checkpoints(tmp_path / "run" / "checkpoints"))
+    os.killpg(process.pid, signal.SIGTERM)
+    told, _ = process.communicate(timeout=PATIENCE)
+    assert told.count("--resume goes on") == 1, told
     stopped = int(told.split("stopped after step ")[1].split()[0])
     assert load_checkpoint(checkpoints(tmp_path / "run" / "checkpoints")[-1])["step"] == stopped
 

@@ -198,6 +198,19 @@ def test_losses_that_are_not_finite_are_skipped_then_stop_the_run(
     assert all(torch.equal(a, b) for a, b in zip(before, after)), "a step with NaN changed the weights"
 
 
+@pytest.mark.parametrize("which", ["generator", "discriminators"])
+def test_gradients_that_are_not_finite_are_counted_too(trainer: Make, which: str) -> None:
+    """Every loss may be finite where a gradient is not."""
+    made = trainer(images=4 * 60)
+    for parameter in getattr(made.networks, which).parameters():
+        parameter.register_hook(lambda gradient: gradient * float("nan"))
+    before = [parameter.clone() for parameter in getattr(made.networks, which).parameters()]
+    with pytest.raises(TrainingStopped, match=rf"step {PATIENCE}: .*not finite \(gradient of the {which}\)"):
+        made.run()
+    assert made.guards.skipped == PATIENCE
+    assert all(torch.equal(a, b) for a, b in zip(before, getattr(made.networks, which).parameters()))
+
+
 def test_a_collapsed_generator_stops_the_run() -> None:
     guards = Guards()
     reals, alike = torch.rand(8, 3, 4, 4), torch.rand(1, 3, 4, 4).expand(8, 3, 4, 4)
