@@ -35,6 +35,7 @@ from reference_models.dmgan.training.weights import (
     load_encoders,
     load_generator,
     read_config,
+    read_origin,
     save_model,
 )
 
@@ -84,31 +85,29 @@ def ship(run: Path, out: Path) -> Path:
         load_discriminators(folder, config),
         half=True,
     )
-    log = _going_forward(read_log(run / "log.jsonl"))
-    if not log:
+    own, origin = _going_forward(read_log(run / "log.jsonl")), read_origin(run) or {}
+    if not own:
         raise CheckpointError(f"{run / 'log.jsonl'} holds no line")
+    log = _one_after_the_other(origin.pop("log", []), own)
     with write_atomically(out / "training_log.jsonl") as temporary:
         kept = log[:: max(1, len(log) // LINES)]
         temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    origin = run / "started_from.json"
     how = {
-        "commands": commands_of(config, run, out),
-        "started_from": json.loads(origin.read_text()) if origin.is_file() else None,
-        "images": log[-1]["images"],
-        "steps": log[-1]["step"],
+        "commands": commands_of(config, run, out, origin.get("folder")),
+        "images": own[-1]["images"],
+        "images_in_all": log[-1]["images"],
+        "steps": own[-1]["step"],
         "seconds": seconds_of(read_log(run / "log.jsonl")),
         "configuration": config.digest(),
         "sha256": {path.name: sha256(path) for path in sorted(out.glob("*.safetensors"))},
+        "started_from": origin or None,
     }
-    origin = run / "started_from.json"
-    if origin.is_file():  # the networks that this run began with had a history of their own
-        how["started_from"] = json.loads(origin.read_text())
     with write_atomically(out / "how.json") as temporary:
         temporary.write_text(json.dumps(how, indent=1) + "\n")
     return out
 
 
-def commands_of(config: Config, run: Path, out: Path) -> list[str]:
+def commands_of(config: Config, run: Path, out: Path, start: str | None) -> list[str]:
     """What was typed, up to names of folders: training with every field that is not the configuration's, shipping."""
     usual = CONFIGS[config.name]().to_dict() if config.name in CONFIGS else {}
     changed = [
@@ -118,7 +117,8 @@ def commands_of(config: Config, run: Path, out: Path) -> list[str]:
         for name, value in values.items()
         if usual and usual[section][name] != value
     ]
-    train = ["train", "--config", config.name, *changed, "--encoders", "runs/damsm", "--out", str(run)]
+    begun = f"--start-from {start}" if start else "--encoders runs/damsm"
+    train = ["train", "--config", config.name, *changed, begun, "--out", str(run)]
     return [
         "python -m reference_models.dmgan " + " ".join(train),
         f"python -m reference_models.dmgan.shipping --run {run} --out {out}",
@@ -143,6 +143,12 @@ def _going_forward(log: list[dict]) -> list[dict]:
     """The log without what a resumed run did again: of each step the last line."""
     by_step = {line["step"]: line for line in log}
     return [by_step[step] for step in sorted(by_step)]
+
+
+def _one_after_the_other(before: list[dict], after: list[dict]) -> list[dict]:
+    """Two logs as one: steps and images of ``after`` count on from the end of ``before``."""
+    counted = {name: before[-1][name] for name in ("step", "images")} if before else {}
+    return before + [line | {name: line[name] + count for name, count in counted.items()} for line in after]
 
 
 def main(argv: list[str]) -> int:

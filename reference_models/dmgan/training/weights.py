@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ from reference_models.dmgan.image_encoder import build_image_encoder
 from reference_models.dmgan.initialisation import initialise
 from reference_models.dmgan.state_file import sha256
 from reference_models.dmgan.text_encoder import TextEncoder
+from reference_models.dmgan.training.log import read_log
 
 
 @dataclass(frozen=True)
@@ -165,11 +167,19 @@ def starting_networks(folder: Path, config: Config) -> tuple[Generator, nn.Modul
 
 
 def write_origin(run: Path, folder: Path) -> None:
-    """Write ``started_from.json``: whose networks ``run`` begins with, and the images that these had seen."""
-    how = folder / "how.json"
+    """Write ``started_from.json``: whose networks ``run`` begins with, how these came about, and their log."""
+    how, log = folder / "how.json", folder / "training_log.jsonl"
     origin = {
+        "folder": str(folder),
         "generator_sha256": sha256(folder / "generator.safetensors"),
         "how": json.loads(how.read_text()) if how.is_file() else None,
+        "log": read_log(log) if log.is_file() else [],
     }
     with write_atomically(run / "started_from.json") as temporary:
-        temporary.write_text(json.dumps(origin, indent=1) + "\n")
+        temporary.write_text(json.dumps(origin) + "\n")
+
+
+def read_origin(run: Path) -> dict[str, Any] | None:
+    """What :func:`write_origin` wrote; None: the run began with fresh networks."""
+    path = run / "started_from.json"
+    return json.loads(path.read_text()) if path.is_file() else None

@@ -38,7 +38,8 @@ def finished(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         {"step": step, "images": 2 * step, "g": 1.0, "seconds": seconds}
         for step, seconds in ((1, 0.2), (2, 0.6), (3, 1.0), (2, 0.4), (3, 0.8), (4, 2.5))
     ]  # resumed from step 1
-    (run / "started_from.json").write_text('{"generator_sha256": "abc"}')
+    origin = {"folder": "before", "generator_sha256": "abc", "log": [{"step": 7, "images": 21, "g": 2.0}]}
+    (run / "started_from.json").write_text(json.dumps(origin))
     (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return run
 
@@ -55,16 +56,15 @@ def test_a_run_becomes_a_folder_that_draws(finished: Path, tmp_path: Path) -> No
     ]
     assert all(changed), "statistics of fresh weights are not those of what flows through them"
     assert next(iter(generate(after, ["a red bird"]))).images[-1].isfinite().all()
-    assert [json.loads(line)["step"] for line in (out / "training_log.jsonl").read_text().splitlines()] == [
-        1,
-        2,
-        3,
-        4,
-    ]
+    log = [json.loads(line) for line in (out / "training_log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log] == [7, 8, 9, 10, 11], "counted on from what it started from"
+    assert log[-1]["images"] == 21 + 8
     how = json.loads((out / "how.json").read_text())
     assert how["images"] == 8
     assert how["seconds"] == 1.0 + 2.5, "of both processes"
-    assert how["started_from"] == {"generator_sha256": "abc"}
+    assert how["images_in_all"] == 29
+    assert how["started_from"] == {"folder": "before", "generator_sha256": "abc"}
+    assert "--start-from before " in how["commands"][0]
     sizes = [(folder / "generator.safetensors").stat().st_size for folder in (finished / "export", out)]
     assert sizes[1] < 0.7 * sizes[0]
 
@@ -82,7 +82,7 @@ def test_the_command_that_is_told_asks_for_the_configuration_that_was_run() -> N
         train=dataclasses.replace(config.train, batch_size=24, tensorboard=not config.train.tensorboard),
         loss=dataclasses.replace(config.loss, damsm=config.loss.damsm + 0.5),
     )
-    train, ship = shipping.commands_of(changed, Path("runs/birds"), Path("out"))
+    train, ship = shipping.commands_of(changed, Path("runs/birds"), Path("out"), None)
     words = shlex.split(train)
     assert words[:4] == ["python", "-m", "reference_models.dmgan", "train"]
     parser = argparse.ArgumentParser()
@@ -96,7 +96,7 @@ def test_what_ships_is_what_its_json_says() -> None:
     how = json.loads((SHIPPED / "how.json").read_text())
     assert how["sha256"] == {path.name: sha256(path) for path in sorted(SHIPPED.glob("*.safetensors"))}
     last = read_log(SHIPPED / "training_log.jsonl")[-1]
-    assert last["images"] <= how["images"] < last["images"] + 2_000
+    assert last["images"] <= how["images_in_all"] < last["images"] + 2_000
     assert how["seconds"] > 60
     assert [command.split()[3] for command in how["commands"][:1]] == ["train"]
     stored = SHIPPED / "evaluation.json"

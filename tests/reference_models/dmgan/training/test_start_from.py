@@ -12,7 +12,7 @@ import torch
 from reference_models.dmgan.commands.train import main
 from reference_models.dmgan.errors import ConfigError
 from reference_models.dmgan.training.train import Trainer
-from reference_models.dmgan.training.weights import load_encoders, read_into, starting_networks
+from reference_models.dmgan.training.weights import load_encoders, read_into, read_origin, starting_networks
 from tests.reference_models.dmgan.training.conftest import TINY, images, small
 
 
@@ -25,6 +25,7 @@ def finished(encoders_folder: Path, tmp_path: Path) -> Path:
 
 def test_it_begins_with_their_weights_and_says_whose_they_are(finished: Path, tmp_path: Path) -> None:
     (finished / "how.json").write_text(json.dumps({"images": 8}))
+    (finished / "training_log.jsonl").write_text(json.dumps({"step": 2, "images": 8}) + "\n")
     # No step at all would be no run; one with a rate of zero changes no weight.
     still = ["--train.images", "4", "--train.generator-learning-rate", "0"]
     out = tmp_path / "second"
@@ -34,8 +35,9 @@ def test_it_begins_with_their_weights_and_says_whose_they_are(finished: Path, tm
     after, _ = starting_networks(out / "export", config)
     for one, two in zip(before.parameters(), after.parameters()):
         assert torch.equal(one, two)
-    origin = json.loads((out / "started_from.json").read_text())
-    assert origin["how"] == {"images": 8}
+    origin = read_origin(out)
+    assert origin is not None
+    assert (origin["how"], origin["log"]) == ({"images": 8}, [{"step": 2, "images": 8}])
     assert len(origin["generator_sha256"]) == 64
 
 
