@@ -101,7 +101,7 @@ MEMGAN_DEVICE float softmax_of_column(float* s, int step, int count, float scale
 }
 
 template <int kOwn>
-__global__ void __launch_bounds__(kForwardThreads) attend_forward_lanes(const __grid_constant__ ForwardArgs a) {
+__global__ void __launch_bounds__(kForwardThreads, kOwn == 2 ? 4 : 3) attend_forward_lanes(const __grid_constant__ ForwardArgs a) {
   constexpr int kPixels = kOwn * kWarp, ld = Tile<float, kPixels>::row;
   const bool gated = a.gate_weight != nullptr;
   const float bias = gated ? *static_cast<const float*>(a.gate_bias) : 0.f;
