@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -23,4 +24,13 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if os.environ.get("MEMGAN_REQUIRE_NATIVE") == "1":
             pytest.fail(f"MEMGAN_REQUIRE_NATIVE=1, but {build.NoCompiler()}")
         pytest.skip(f"no emulated kernels: {build.NoCompiler()}")
-    return driver.compiled(tmp_path_factory.mktemp("emulator"))
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # by the workers of this run alone
+    folder, ready = shared / "emulated", shared / "emulated" / "ready"
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():
+            driver.compiled(folder)
+            ready.touch()
+    return folder / "driver"

@@ -230,9 +230,12 @@ const unsigned char* exchange(const char* what, const void* mine, size_t bytes) 
   return slots;
 }
 
+void check_multiple(const void* address, size_t of, const char* what) {
+  if (reinterpret_cast<uintptr_t>(address) % of != 0) fail(what, ": an address is no multiple of the size");
+}
+
 void copy_async(void* to, const void* from, size_t bytes) {
-  if (reinterpret_cast<uintptr_t>(to) % bytes != 0 || reinterpret_cast<uintptr_t>(from) % bytes != 0)
-    fail("an asynchronous copy's address is no multiple of its size");
+  for (const void* address : {static_cast<const void*>(to), from}) check_multiple(address, bytes, "cp.async");
   machine.running->open.push_back({to, from, bytes});
 }
 void commit_copies() {

@@ -68,7 +68,7 @@ T shuffle(const char* what, T mine, int from) {
 // Copies under way: noted now, done at the wait by `land`, in the order of asking.
 struct Copy {
   void* to;
-  const void* from;  // nullptr: zeros
+  const void* from;
   size_t bytes;
 };
 void copy_async(void* to, const void* from, size_t bytes);
@@ -76,12 +76,13 @@ void commit_copies();
 bool next_copy(int pending, Copy* copy);  // false: no more than `pending` groups are left
 inline void wait_for_copies(int pending) {
   for (Copy copy; next_copy(pending, &copy);)
-    for (size_t i = 0; i < copy.bytes; i += 4) {
-      const uint32_t word = copy.from == nullptr ? 0 : *reinterpret_cast<const uint32_t*>(
-                                                           static_cast<const unsigned char*>(copy.from) + i);
-      *reinterpret_cast<uint32_t*>(static_cast<unsigned char*>(copy.to) + i) = word;
-    }
+    for (size_t i = 0; i < copy.bytes; i += 4)
+      *reinterpret_cast<uint32_t*>(static_cast<unsigned char*>(copy.to) + i) =
+          *reinterpret_cast<const uint32_t*>(static_cast<const unsigned char*>(copy.from) + i);
 }
+
+// Ends the program with a message where the address is no multiple.
+void check_multiple(const void* address, size_t of, const char* what);
 
 // ---- numbers of two bytes, and of nineteen bits
 
@@ -164,6 +165,7 @@ inline void mma_16x8x8(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b
     }
 }
 inline void load_matrices(uint32_t (&to)[4], const void* row, bool transposed) {
+  check_multiple(row, 16, "ldmatrix");
   const unsigned char* all = exchange(transposed ? "ldmatrix.trans" : "ldmatrix", &row, sizeof row);
   const int g = lane() / 4, t = lane() % 4;
   for (int i = 0; i < 4; ++i) {

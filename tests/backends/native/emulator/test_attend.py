@@ -137,3 +137,17 @@ def test_results_do_not_depend_on_the_order_in_which_threads_take_turns(
     first, *others = run(program, tmp_path, *(Case("memory_refine", inputs, seed=seed) for seed in range(3)))
     for other in others:
         assert all(torch.equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_tensors_may_begin_anywhere_in_memory(dtype: torch.dtype, program: Path, tmp_path: Path) -> None:
+    inputs = Inputs.random(batch=2, channels=16, height=8, width=10, words=9, dtype=dtype)
+
+    def moved(tensor: torch.Tensor) -> torch.Tensor:
+        return torch.cat([tensor.new_zeros(1), tensor.flatten()])[1:].view(tensor.shape)
+
+    inputs.features, inputs.keys, inputs.values = map(moved, (inputs.features, inputs.keys, inputs.values))
+    case = Case("memory_refine", inputs)
+    case.grad = moved(case.grad)
+    (found,) = run(program, tmp_path, case)
+    assert_as_exact_as_the_definition(case, found)

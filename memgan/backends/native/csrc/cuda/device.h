@@ -109,11 +109,12 @@ MEMGAN_DEVICE unsigned char* shared_memory() {
 MEMGAN_DEVICE uint32_t shared_address(const void* shared) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
 }
-// 16 bytes, both addresses multiples of 16; where not `real`, zeros, and `global` is not read.
+// 16 bytes, both addresses multiples of 16; where not `real`, zeros, at once, and `global` may be anything.
 MEMGAN_DEVICE void copy_16(void* shared, const void* global, bool real = true) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global),
-               "r"(real ? 16 : 0)
-               : "memory");
+  if (real)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(shared)), "l"(global) : "memory");
+  else
+    *static_cast<uint4*>(shared) = uint4{0, 0, 0, 0};
 }
 MEMGAN_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Waits until at most `kPending` of this thread's last groups are under way. Other threads need a barrier behind it.
@@ -124,7 +125,8 @@ MEMGAN_DEVICE void wait_for_copies() {
 #else
 inline unsigned char* shared_memory() { return emulator::shared_memory(); }
 inline void copy_16(void* shared, const void* global, bool real = true) {
-  emulator::copy_async(shared, real ? global : nullptr, 16);
+  if (real) emulator::copy_async(shared, global, 16);
+  else *static_cast<uint4*>(shared) = uint4{0, 0, 0, 0};
 }
 inline void commit_copies() { emulator::commit_copies(); }
 template <int kPending>
