@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -35,6 +36,7 @@ WORST = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 4e-2, torch.f
 
 def facts() -> dict[str, Any]:
     """What the doctor says, and the driver's own tool."""
+    os.environ["MEMGAN_JIT"] = "0"  # a part of its own builds
     found = doctor.report()
     try:
         done = subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=30, check=False)
@@ -126,6 +128,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.device == "cuda":
         torch.cuda.synchronize()
     if which == "all":
+        found["doctor"] = doctor.report()
         found["launches of a layer"] = layer(arguments.device)
     return found
 

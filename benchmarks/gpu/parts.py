@@ -83,7 +83,16 @@ def profile(arguments: argparse.Namespace, result: Path) -> list[str]:
     return [
         *("ncu", "--clock-control", "none", "--kernel-name", "regex:attend|write", "--set", "basic"),
         *("--section", "MemoryWorkloadAnalysis", "--section", "WarpStateStats", "--csv", "--page", "details"),
-        *("--launch-count", "40", sys.executable, "-m", "benchmarks.gpu.check", "--large"),
+        *(
+            "--log-file",
+            str(arguments.out / "ncu.csv"),
+            "--launch-count",
+            "40",
+            sys.executable,
+            "-m",
+            "benchmarks.gpu.check",
+            "--large",
+        ),
         *("--device", arguments.device, "--json", str(result)),
     ]
 

@@ -32,13 +32,13 @@ def run(case: cases.Case, seconds: float, *, compiled: bool) -> list[dict[str, A
     measured = on_cuda if case.device == "cuda" else measure
     torch.backends.cuda.matmul.allow_tf32 = case.dtype == "tf32"
     inputs = case.inputs()
-    providers = cases.providers(compiled=compiled)
+    providers = cases.providers(compiled=compiled and case.compiles)
     errors = {name: measure.error(refine, cases.definition, inputs) for name, refine in providers.items()}
     wrong = {name: worst for name, worst in errors.items() if not worst < TOLERANCE[case.dtype]}
     if wrong:
         raise WrongResults(f"{case.name}, {case.dtype}: wrong results, nothing is timed: {wrong}")
     rates = measured.rates(inputs, seconds / 2)
-    for mode in cases.MODES:
+    for mode in case.modes:
         able = {
             name: refine
             for name, refine in providers.items()

@@ -64,6 +64,17 @@ class Case:
         forward, backward = (4 * words + 4 * images) * a_pixel, (10 * words + 8 * images) * a_pixel
         return {"forward": forward, "backward": backward, "forward+backward": forward + backward}.get(mode, 0)
 
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """What is measured of it. A GPU is there for minutes: the double backward, which is torch's ops, once."""
+        once = self.device == "cpu" or (self.dtype, self.size, self.words) == ("float32", 64, 18)
+        return MODES if once else MODES[:-1]
+
+    @property
+    def compiles(self) -> bool:
+        """Whether torch.compile is among the providers: on a GPU, where its kernels could be on tensor cores."""
+        return self.device == "cpu" or (self.dtype != "float32" and self.words <= 18)
+
     def sizes(self) -> dict[str, int | str]:
         return asdict(self)
 

@@ -15,6 +15,8 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from memgan.backends.native import build, loader
 
 ALLOWED = re.compile(r"lib(torch_cpu|stdc\+\+|gcc_s|c|m|dl|rt|pthread)\.so[.0-9]*|ld-linux.*")
@@ -170,6 +172,12 @@ def main() -> int:
                     f"{library.name} needs {', '.join(needed(library))}: {'too much' if told else 'as it must'}"
                 )
                 too_much += told
+        try:
+            torch.ops.load_library(str(folder / build.NAME))
+            print(f"it loads in torch {torch.__version__}")
+        except OSError as error:
+            print(f"FAILED: it does not load in torch {torch.__version__}: {error}")
+            too_much.append("symbols that this torch has not")
     return int(not found or bool(wrong or missed or too_much))
 
 
