@@ -6,12 +6,14 @@ Axis letters: B captions, T word ids with padding, Z noise, c condition, S pixel
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 import memgan
+from reference_models.dmgan.files import write_atomically
 from reference_models.dmgan.sampling import SampledModel
 from reference_models.dmgan.text_encoder import word_mask
 
@@ -40,7 +42,7 @@ class Drawing(nn.Module):
 def export_model(model: SampledModel) -> ExportedProgram:
     """``model`` as a program for any number of captions, padded to ``data.max_words`` word ids.
 
-    ``torch.export.save`` writes it, and whoever loads it needs torch alone: memgan's definitions are traced, not its
+    :func:`save_program` writes it, and whoever loads it needs torch alone: memgan's definitions are traced, not its
     kernels. Noise is :func:`reference_models.dmgan.sampling.noise_for`'s, or any standard normal.
     """
     config, captions = model.config, torch.ones(2, model.config.data.max_words, dtype=torch.int64)
@@ -52,3 +54,12 @@ def export_model(model: SampledModel) -> ExportedProgram:
         return torch.export.export(
             Drawing(model).eval(), (captions, lengths, noise), dynamic_shapes=(batch, batch, batch)
         )
+
+
+def save_program(program: ExportedProgram, path: Path | str) -> None:
+    """``torch.export.save``, whole or not at all."""
+    with write_atomically(path) as temporary, warnings.catch_warnings():
+        # Of the LSTM's weights, which share one storage; on a CPU, as here, all of them are stored.
+        warnings.filterwarnings("ignore", message="No complete tensor found")
+        with open(temporary, "wb") as file:
+            torch.export.save(program, file)

@@ -20,7 +20,7 @@ from reference_models.dmgan.errors import CheckpointError
 from reference_models.dmgan.sampling import SHIPPED, generate, load_model
 from reference_models.dmgan.state_file import sha256
 from reference_models.dmgan.training.log import read_log
-from reference_models.dmgan.training.weights import read_config, write_config
+from reference_models.dmgan.training.weights import load_generator, read_config, write_config
 
 
 @pytest.fixture
@@ -46,16 +46,17 @@ def finished(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_run_becomes_a_folder_that_draws(finished: Path, tmp_path: Path) -> None:
     out = shipping.ship(finished, tmp_path / "out")
-    before, after = load_model(finished), load_model(out)
-    for one, two in zip(before.generator.parameters(), after.generator.parameters()):
+    config = read_config(out)  # as they are stored: load_model folds BatchNorm away
+    before, after = load_generator(finished / "export", config), load_generator(out, config)
+    for one, two in zip(before.parameters(), after.parameters()):
         torch.testing.assert_close(two, one, rtol=1e-3, atol=1e-4)
     changed = [
         not torch.allclose(one.running_var, two.running_var)
-        for one, two in zip(before.generator.modules(), after.generator.modules())
+        for one, two in zip(before.modules(), after.modules())
         if isinstance(one, _BatchNorm)
     ]
     assert all(changed), "statistics of fresh weights are not those of what flows through them"
-    assert next(iter(generate(after, ["a red bird"]))).images[-1].isfinite().all()
+    assert next(iter(generate(load_model(out), ["a red bird"]))).images[-1].isfinite().all()
     log = [json.loads(line) for line in (out / "training_log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log] == [7, 8, 9, 10, 11], "counted on from what it started from"
     assert log[-1]["images"] == 21 + 8
