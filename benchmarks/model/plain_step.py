@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from benchmarks.model import plain
 from reference_models.dmgan.config import Config
 from reference_models.dmgan.data.batch import Batch
-from reference_models.dmgan.discriminator import Discriminator
+from reference_models.dmgan.discriminator import SLOPE, Discriminator
 from reference_models.dmgan.training.step import Networks
 
 
@@ -23,12 +23,19 @@ def cross_entropy(logits: Tensor, target: float) -> Tensor:
     return F.binary_cross_entropy(torch.sigmoid(logits), torch.full_like(logits, target))
 
 
+def conditional_logits(network: Discriminator, features: Tensor, sentence: Tensor) -> Tensor:
+    """(B, F, 4, 4) and (B, E) → (B,): the sentence is tiled over the pixels and concatenated."""
+    tiled = sentence[:, :, None, None].repeat(1, 1, *features.shape[2:])
+    joint = F.leaky_relu(network.joint(torch.cat([features, tiled], 1)), SLOPE)
+    return network.conditional(joint).flatten()
+
+
 def discriminator_loss(network: Discriminator, real: Tensor, fake: Tensor, sentence: Tensor) -> Tensor:
     """Wrong pairs are image i with sentence i + 1."""
     real_features, fake_features = network.features(real), network.features(fake)
-    conditional_real = cross_entropy(network.conditional_logits(real_features, sentence), 1.0)
-    wrong = cross_entropy(network.conditional_logits(real_features[:-1], sentence[1:]), 0.0)
-    conditional_fake = cross_entropy(network.conditional_logits(fake_features, sentence), 0.0)
+    conditional_real = cross_entropy(conditional_logits(network, real_features, sentence), 1.0)
+    wrong = cross_entropy(conditional_logits(network, real_features[:-1], sentence[1:]), 0.0)
+    conditional_fake = cross_entropy(conditional_logits(network, fake_features, sentence), 0.0)
     unconditional_real = cross_entropy(network.unconditional_logits(real_features), 1.0)
     unconditional_fake = cross_entropy(network.unconditional_logits(fake_features), 0.0)
     positive = (unconditional_real + conditional_real) / 2
@@ -75,7 +82,7 @@ class PlainStep:
         adversarial = torch.zeros((), device=sentence.device)
         for network, fake in zip(nets.discriminators, output.images):
             features = network.features(fake)
-            adversarial = adversarial + cross_entropy(network.conditional_logits(features, sentence), 1.0)
+            adversarial = adversarial + cross_entropy(conditional_logits(network, features, sentence), 1.0)
             adversarial = adversarial + cross_entropy(network.unconditional_logits(features), 1.0)
         regions, code = nets.encoders.image(output.images[-1])
         gammas = (weights.gamma1, weights.gamma2, weights.gamma3)

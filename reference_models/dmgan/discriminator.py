@@ -78,11 +78,21 @@ class Discriminator(nn.Module):
         """(B, F, 4, 4) and (B, E) → conditional and unconditional logits, (B,) each."""
         return self.conditional_logits(features, sentence), self.unconditional_logits(features)
 
-    def conditional_logits(self, features: Tensor, sentence: Tensor) -> Tensor:
-        """(P, F, 4, 4) and (P, E) → (P,): does image p fit sentence p?"""
-        tiled = sentence[:, :, None, None].expand(-1, -1, *features.shape[2:])
-        joint = F.leaky_relu(self.joint(torch.cat([features, tiled.to(features.dtype)], 1)), SLOPE)
-        return self.conditional(joint).flatten()
+    def conditional_logits(
+        self, features: Tensor, sentence: Tensor, image_index: Tensor | None = None
+    ) -> Tensor:
+        """(B, F, 4, 4) and (P, E) → (P,): does image ``image_index[p]`` (None: p) fit sentence p?
+
+        That is ``joint`` of the features and the sentence at every pixel. Its weight has a half for each, so the
+        features' is applied once an image, and the sentence's at one pixel instead of all.
+        """
+        joint, channels = self.joint, features.shape[1]
+        weight = joint.normalised_weight() if isinstance(joint, SpectralConv2d) else joint.weight
+        by_image = F.conv2d(features, weight[:, :channels], joint.bias, padding=1)
+        if image_index is not None:
+            by_image = by_image[image_index]
+        by_sentence = convolved_plane(sentence, weight[:, channels:], features.shape[2], features.shape[3])
+        return self.conditional(F.leaky_relu(by_image + by_sentence, SLOPE)).flatten()
 
     def unconditional_logits(self, features: Tensor) -> Tensor:
         """(B, F, 4, 4) → (B,): is the image real?"""
@@ -99,8 +109,26 @@ class Discriminator(nn.Module):
         :func:`reference_models.dmgan.losses.discriminator_logits`.
         """
         features = self.features(images)
-        paired = features if image_index is None else features[image_index]
-        return self.conditional_logits(paired, sentence), self.unconditional_logits(features)
+        return self.conditional_logits(features, sentence, image_index), self.unconditional_logits(features)
+
+
+def convolved_plane(values: Tensor, weight: Tensor, height: int, width: int) -> Tensor:
+    """A 3x3 convolution with padding 1 of images that are ``values`` (P, E) at every pixel: (P, O, H, W).
+
+    ``weight`` (O, E, 3, 3). Nine products a value, one for each place in the kernel; a pixel adds those inside.
+    """
+    vertical, horizontal = (_inside(size, values.device) for size in (height, width))
+    inside = torch.stack([rows[:, None] & columns for rows in vertical for columns in horizontal])
+    kernel = weight.permute(2, 3, 0, 1).flatten(0, 2)  # (9 O, E)
+    places = F.linear(values, kernel).unflatten(1, (9, -1))  # (P, 9, O)
+    pixels = inside.flatten(1).t().to(places) @ places  # (P, H W, O), as channels_last lies
+    return pixels.unflatten(1, (height, width)).permute(0, 3, 1, 2)
+
+
+def _inside(size: int, device: torch.device) -> list[Tensor]:
+    """For each place in a kernel of three: at which pixels it meets the image rather than the padding."""
+    pixels = torch.arange(size, device=device)
+    return [(pixels + step >= 0) & (pixels + step < size) for step in (-1, 0, 1)]
 
 
 def build_discriminators(config: Config) -> nn.ModuleList:

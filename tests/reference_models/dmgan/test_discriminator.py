@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import pytest
@@ -9,7 +10,12 @@ import torch
 from torch import nn
 
 from reference_models.dmgan.config import DiscriminatorConfig, birds_demo
-from reference_models.dmgan.discriminator import Discriminator, build_discriminators, channel_plan
+from reference_models.dmgan.discriminator import (
+    Discriminator,
+    build_discriminators,
+    channel_plan,
+    convolved_plane,
+)
 from reference_models.dmgan.errors import ConfigError
 from reference_models.dmgan.spectral_norm import SpectralConv2d
 
@@ -78,3 +84,28 @@ def test_wrong_sizes_are_named() -> None:
         Discriminator(48, SMALL)
     with pytest.raises(ValueError, match=r"\(B, 3, 16, 16\).*got \(2, 3, 32, 32\)"):
         Discriminator(16, SMALL)(torch.zeros(2, 3, 32, 32), torch.zeros(2, 6))
+
+
+@pytest.mark.parametrize("size", [(4, 4), (1, 1), (2, 3), (5, 4)])
+def test_a_convolved_plane_is_the_convolution_of_the_tiled_values(size: tuple[int, int]) -> None:
+    values = torch.randn(3, 5, dtype=torch.float64)
+    weight = torch.randn(7, 5, 3, 3, dtype=torch.float64)
+    tiled = values[:, :, None, None].expand(-1, -1, *size)
+    wanted = torch.nn.functional.conv2d(tiled, weight, padding=1)
+    torch.testing.assert_close(convolved_plane(values, weight, *size), wanted)
+
+
+@pytest.mark.parametrize("spectral_norm", [True, False])
+def test_pairs_are_judged_as_if_each_image_and_sentence_were_concatenated(spectral_norm: bool) -> None:
+    network = Discriminator(
+        16, DiscriminatorConfig(width=2, word_dim=6, spectral_norm=spectral_norm)
+    ).double()
+    features = torch.randn(3, 16, 4, 4, dtype=torch.float64)
+    sentence = torch.randn(5, 6, dtype=torch.float64)
+    index = torch.tensor([0, 1, 2, 0, 0])
+    tiled = sentence[:, :, None, None].expand(-1, -1, 4, 4)
+    before = copy.deepcopy(network)  # spectral norm goes on with each call
+    joint = torch.nn.functional.leaky_relu(before.joint(torch.cat([features[index], tiled], 1)), 0.2)
+    torch.testing.assert_close(
+        network.conditional_logits(features, sentence, index), before.conditional(joint).flatten()
+    )
