@@ -11,9 +11,16 @@ import torch
 from torch import Tensor
 
 from memgan.backends.native import loader
-from memgan.backends.native.functions import memory_read, memory_refine, memory_write
+from memgan.backends.native.functions import memory_read, memory_refine, memory_write, norm_glu
 
-__all__ = ["memory_read", "memory_refine", "memory_write", "unavailable_reason", "unsupported_reason"]
+__all__ = [
+    "memory_read",
+    "memory_refine",
+    "memory_write",
+    "norm_glu",
+    "unavailable_reason",
+    "unsupported_reason",
+]
 
 DTYPES = {
     "cpu": (torch.float32, torch.float64, torch.bfloat16),
@@ -42,6 +49,12 @@ def unsupported_reason(op: str, *args: Any, **kwargs: Any) -> str | None:
         gate = args[6] if len(args) > 6 else kwargs.get("gate_word")
         if gate is None or gate.shape[0] != 1:
             return "a write without a gate, or with one a memory channel, has no fused kernel"
+    if op == "norm_glu" and features is not None:
+        weight = args[1] if len(args) > 1 else kwargs.get("weight", features)
+        if features.device.type != "cpu":
+            return "on other devices than the CPU norm_glu has no fused kernel"
+        if weight.dtype != torch.promote_types(features.dtype, torch.float32):
+            return f"for {weight.dtype} weights of {features.dtype} images norm_glu has no fused kernel"
     if features is not None and features.device.type == "cuda":
         reason = loader.device_reason(features.device.index or 0)
         keys = None if op == "memory_write" else args[1] if len(args) > 1 else kwargs.get("keys")

@@ -18,6 +18,7 @@ DERIVATIVES: dict[str, tuple[Formula, int]] = {
     "memory_read": (formulas.read_backward, 4),
     "memory_refine": (formulas.refine_backward, 6),
     "memory_write": (formulas.write_backward, 8),
+    "norm_glu": (formulas.norm_glu_backward, 3),
 }
 
 
@@ -32,7 +33,8 @@ class Derivatives:
     @classmethod
     def of(cls, op: str, call_backward: Callable[..., tuple[Tensor, ...]]) -> Derivatives:
         """Those of ``op``, whose backward is computed by ``call_backward``."""
-        return (_OfWrite if op == "memory_write" else cls)(call_backward, *DERIVATIVES[op])
+        kind = {"memory_write": _OfWrite, "norm_glu": _OfNormGlu}.get(op, cls)
+        return kind(call_backward, *DERIVATIVES[op])
 
     def save_forward(self, ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Keep the arguments: the softmax is computed again rather than stored."""
@@ -87,6 +89,32 @@ class _OfWrite(Derivatives):
         if all(grad is None for grad in grads):
             return (None,) * (self.count + 1)
         return second_derivatives(self.formula, ctx.saved_tensors, (), grads)
+
+
+class _OfNormGlu(Derivatives):
+    """Those of norm_glu, whose forward also gives mean and variance: for its backward, not to be differentiated."""
+
+    def save_forward(self, ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        *tensors, ctx.eps = inputs
+        _, mean, var = output
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(mean, var)
+        ctx.save_for_backward(*tensors, mean, var)
+
+    def forward_backward(self, ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Any, ...]:
+        if grad is None:
+            return (None,) * (self.count + 1)
+        return (*self.call_backward(grad, *ctx.saved_tensors, ctx.eps), None)
+
+    def save_backward(self, ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        *tensors, ctx.eps = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors)
+
+    def backward_backward(self, ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        if all(grad is None for grad in grads):
+            return (None,) * (self.count + 4)
+        return (*second_derivatives(self.formula, ctx.saved_tensors, (ctx.eps,), grads), None)
 
 
 def second_derivatives(

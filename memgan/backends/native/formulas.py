@@ -123,3 +123,25 @@ def write_backward(
         of_logit.flatten(0, 1).T @ rows,
         of_image_logit.T @ image_summary,
     )
+
+
+def norm_glu_backward(
+    grad: Tensor,  # (B, C, H, W)
+    x: Tensor,  # (B, 2C, H, W)
+    weight: Tensor,  # (2C,)
+    bias: Tensor,  # (2C,)
+    mean: Tensor,  # (2C,), of x
+    var: Tensor,  # (2C,), of x
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x, weight and bias; mean and variance are taken from x again, as its functions."""
+    dims, wide = (0, 2, 3), x.to(weight.dtype)
+    own_var, own_mean = torch.var_mean(wide, dims, correction=0, keepdim=True)
+    deviation = (own_var + eps).sqrt()
+    normed = (wide - own_mean) / deviation
+    y, z = (normed * weight[:, None, None] + bias[:, None, None]).chunk(2, dim=1)
+    gate, given = torch.sigmoid(z), grad.to(weight.dtype)
+    slopes = torch.cat([given * gate, given * y * gate * (1 - gate)], dim=1)
+    centred = slopes - slopes.mean(dims, keepdim=True) - normed * (slopes * normed).mean(dims, keepdim=True)
+    of_x = centred * weight[:, None, None] / deviation
+    return of_x.to(x.dtype), (slopes * normed).sum(dims), slopes.sum(dims)

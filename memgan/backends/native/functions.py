@@ -169,3 +169,25 @@ def memory_write(*tensors: Tensor) -> Tensor:
         return reference.memory_write(*tensors)
     result: Tensor = _call("memory_write", *tensors)
     return result
+
+
+def norm_glu(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    *,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """As :func:`memgan.backends.reference.norm_glu`, which compilers fuse themselves and transforms can follow."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or _forward_mode():
+        return reference.norm_glu(x, weight, bias, running_mean, running_var, momentum=momentum, eps=eps)
+    out: Tensor
+    out, mean, var = _call("norm_glu", x, weight, bias, eps)
+    count = x.numel() / x.shape[1]
+    with torch.no_grad():
+        running_mean.mul_(1 - momentum).add_(mean, alpha=momentum)
+        running_var.mul_(1 - momentum).add_(var, alpha=momentum * count / (count - 1))  # the unbiased one
+    return out

@@ -21,6 +21,7 @@ _WRITE = (
     "Tensor words, Tensor image_summary, Tensor word_weight, Tensor word_bias, Tensor image_weight,"
     " Tensor image_bias, Tensor gate_word, Tensor gate_image"
 )
+_NORM = "Tensor x, Tensor weight, Tensor bias"
 _OPTIONS = "float scale, bool return_attention, bool allow_tf32"
 SCHEMAS = (
     f"memory_read_forward({_READ}, {_OPTIONS}) -> (Tensor, Tensor)",
@@ -31,6 +32,8 @@ SCHEMAS = (
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     f"memory_write_forward({_WRITE}) -> Tensor",
     f"memory_write_backward(Tensor grad_memory, {_WRITE}) -> ({', '.join(['Tensor'] * 8)})",
+    f"norm_glu_forward({_NORM}, float eps) -> (Tensor, Tensor, Tensor)",
+    f"norm_glu_backward(Tensor grad, {_NORM}, Tensor mean, Tensor var, float eps) -> (Tensor, Tensor, Tensor)",
 )
 LIBRARY = torch.library.Library("memgan", "DEF")  # kept alive: its death would take the ops with it
 
@@ -120,6 +123,26 @@ def _fake_write_backward(grad_memory: Tensor, *inputs: Tensor) -> tuple[Tensor, 
     return tuple(x.new_empty(x.shape) for x in inputs)
 
 
+def _norm_glu_forward(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    var, mean = torch.var_mean(x.to(weight.dtype), (0, 2, 3), correction=0)
+    unused = torch.zeros_like(mean), torch.ones_like(var)
+    out = reference.norm_glu(x, weight, bias, *unused, momentum=0.0, eps=eps)
+    return _laid_out(out, x), mean, var
+
+
+def _norm_glu_backward(grad: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    of_x, *others = formulas.norm_glu_backward(grad, x, *rest)
+    return (_laid_out(of_x, x), *others)
+
+
+def _fake_norm_glu_forward(x: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    return empty_pixels(x, x.shape[1] // 2), weight.new_empty(weight.shape), weight.new_empty(weight.shape)
+
+
+def _fake_norm_glu_backward(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    return empty_pixels(x, x.shape[1]), weight.new_empty(weight.shape), weight.new_empty(weight.shape)
+
+
 def _fake_forward(
     features: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, *rest: Any
 ) -> tuple[Tensor, Tensor]:
@@ -164,6 +187,8 @@ def register() -> None:
         "memory_refine_backward": (_refine_backward, _fake_backward),
         "memory_write_forward": (_write_forward, _fake_write_forward),
         "memory_write_backward": (_write_backward, _fake_write_backward),
+        "norm_glu_forward": (_norm_glu_forward, _fake_norm_glu_forward),
+        "norm_glu_backward": (_norm_glu_backward, _fake_norm_glu_backward),
     }
     for name, (default, fake) in defaults.items():
         LIBRARY.impl(name, default, "CompositeExplicitAutograd")

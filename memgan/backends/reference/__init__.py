@@ -7,6 +7,7 @@ from memgan.backends.reference.memory_read import memory_read
 from memgan.backends.reference.memory_refine import memory_refine
 from memgan.backends.reference.memory_respond import memory_respond
 from memgan.backends.reference.memory_write import memory_write
+from memgan.backends.reference.norm_glu import norm_glu
 from memgan.backends.reference.upsample_conv import upsample_conv
 
-__all__ = ["memory_read", "memory_refine", "memory_respond", "memory_write", "upsample_conv"]
+__all__ = ["memory_read", "memory_refine", "memory_respond", "memory_write", "norm_glu", "upsample_conv"]

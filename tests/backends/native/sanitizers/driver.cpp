@@ -194,6 +194,49 @@ std::vector<S> write(Dtype dtype, const WriteSizes& z, int threads) {
   return all;
 }
 
+struct NormSizes {
+  int64_t B, C, N;
+  bool last;
+};
+
+template <typename S, typename T>
+std::vector<S> norm_glu(Dtype dtype, const NormSizes& z, int threads) {
+  random_bits.seed(7);
+  Buffer<S> x(z.B * 2 * z.C * z.N), grad(z.B * z.C * z.N);
+  Buffer<S> out(z.B * z.C * z.N, true), grad_x(z.B * 2 * z.C * z.N, true);
+  Buffer<T> rows(5 * 2 * norm_width(z.C));
+  const auto describe = [&](NormGluArgs& a) {
+    a.dtype = dtype;
+    a.B = z.B, a.C = z.C, a.N = z.N, a.last = z.last;
+    a.x = x.data.get();
+    const auto row = [&](int64_t index) { return rows.data.get() + index * 2 * norm_width(z.C); };
+    a.mean = row(0), a.scale = row(1), a.shift = row(2);
+  };
+  NormGluForwardArgs f;
+  describe(f);
+  NormGluBackwardArgs a;
+  describe(a);
+  a.centre = a.mean, a.slope = a.scale;
+  Buffer<double> statistics(norm_chunks(f) * 4 * z.C, true), sums(norm_chunks(f) * 4 * z.C, true);
+  f.partial = statistics.data.get(), a.partial = sums.data.get();
+  f.out = out.data.get();
+  a.grad = grad.data.get(), a.grad_x = grad_x.data.get();
+  over_items<NormGluArgs>(kernels().norm_statistics, f, norm_items(f), threads);
+  over_items(kernels().norm_glu_forward, f, norm_items(f), threads);
+  over_items(kernels().norm_glu_sums, a, norm_items(a), threads);
+  over_items(kernels().norm_glu_backward, a, norm_items(a), threads);
+  std::vector<S> all;
+  for (const Buffer<double>* buffer : {&statistics, &sums}) {
+    buffer->check("norm_glu's sums");
+    for (int64_t i = 0; i < buffer->size; ++i) all.push_back(S(1000 * std::tanh(buffer->data[i]) + 1000));
+  }
+  for (const Buffer<S>* buffer : {&out, &grad_x}) {
+    buffer->check("norm_glu");
+    all.insert(all.end(), buffer->data.get(), buffer->data.get() + buffer->size);
+  }
+  return all;
+}
+
 template <typename S>
 void same(const std::vector<S>& one, const std::vector<S>& three) {
   if (std::memcmp(one.data(), three.data(), one.size() * sizeof(S)) == 0) return;
@@ -211,6 +254,9 @@ void all_sizes(Dtype dtype) {
   for (const WriteSizes& z : std::vector<WriteSizes>{
            {3, 5, 7, 11, 13}, {7, 18, 33, 9, 128}, {2, 101, 5, 6, 70}, {1, 1, 1, 1, 1}, {2, 0, 3, 4, 5}})
     same(write<S, T>(dtype, z, 1), write<S, T>(dtype, z, 3));
+  for (const bool last : {false, true})
+    for (const NormSizes& z : std::vector<NormSizes>{{3, 5, 77, last}, {2, 33, 600, last}, {2, 1, 1, last}, {1, 16, 1024, last}})
+      same(norm_glu<S, T>(dtype, z, 1), norm_glu<S, T>(dtype, z, 3));
 }
 
 }  // namespace

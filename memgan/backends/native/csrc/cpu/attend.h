@@ -8,6 +8,7 @@
 
 #include "../views.h"
 #include "dtype.h"
+#include "norm_glu.h"
 #include "write.h"
 
 namespace memgan::cpu {
@@ -65,6 +66,10 @@ struct Kernels {
   void (*write_slopes)(const WriteBackwardArgs&, int64_t (*next)(void*), void* state);
   void (*finish_write_slopes)(const WriteBackwardArgs&);
   void (*write_backward)(const WriteBackwardArgs&, int64_t (*next)(void*), void* state);
+  void (*norm_statistics)(const NormGluArgs&, int64_t (*next)(void*), void* state);
+  void (*norm_glu_forward)(const NormGluForwardArgs&, int64_t (*next)(void*), void* state);
+  void (*norm_glu_sums)(const NormGluBackwardArgs&, int64_t (*next)(void*), void* state);
+  void (*norm_glu_backward)(const NormGluBackwardArgs&, int64_t (*next)(void*), void* state);
 };
 
 const Kernels& kernels_avx512();

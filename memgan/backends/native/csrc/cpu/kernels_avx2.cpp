@@ -20,6 +20,7 @@
 #define MEMGAN_ISA avx2
 #define MEMGAN_VECTOR_BYTES 32
 #include "attend_finish.h"
+#include "norm_glu_backward.h"
 #include "write_backward.h"
 
 namespace memgan::cpu {
@@ -34,7 +35,11 @@ const Kernels& kernels_avx2() {
       avx2::write_forward,
       avx2::write_slopes,
       avx2::finish_write_slopes,
-      avx2::write_backward};
+      avx2::write_backward,
+      avx2::norm_statistics,
+      avx2::norm_glu_forward,
+      avx2::norm_glu_sums,
+      avx2::norm_glu_backward};
   return kernels;
 }
 

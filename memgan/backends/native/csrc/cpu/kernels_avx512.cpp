@@ -20,6 +20,7 @@
 #define MEMGAN_ISA avx512
 #define MEMGAN_VECTOR_BYTES 64
 #include "attend_finish.h"
+#include "norm_glu_backward.h"
 #include "write_backward.h"
 
 namespace memgan::cpu {
@@ -34,7 +35,11 @@ const Kernels& kernels_avx512() {
       avx512::write_forward,
       avx512::write_slopes,
       avx512::finish_write_slopes,
-      avx512::write_backward};
+      avx512::write_backward,
+      avx512::norm_statistics,
+      avx512::norm_glu_forward,
+      avx512::norm_glu_sums,
+      avx512::norm_glu_backward};
   return kernels;
 }
 

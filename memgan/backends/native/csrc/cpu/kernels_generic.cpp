@@ -2,6 +2,7 @@
 #define MEMGAN_ISA generic
 #define MEMGAN_VECTOR_BYTES 16
 #include "attend_finish.h"
+#include "norm_glu_backward.h"
 #include "write_backward.h"
 
 namespace memgan::cpu {
@@ -16,7 +17,11 @@ const Kernels& kernels_generic() {
       generic::write_forward,
       generic::write_slopes,
       generic::finish_write_slopes,
-      generic::write_backward};
+      generic::write_backward,
+      generic::norm_statistics,
+      generic::norm_glu_forward,
+      generic::norm_glu_sums,
+      generic::norm_glu_backward};
   return kernels;
 }
 
