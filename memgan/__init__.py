@@ -24,6 +24,7 @@ from memgan.layers import (
     fold_batchnorm,
 )
 from memgan.ops import (
+    memory_project,
     memory_read,
     memory_refine,
     memory_respond,
@@ -55,6 +56,7 @@ __all__ = [
     "WordAttention",
     "explain_backends",
     "fold_batchnorm",
+    "memory_project",
     "memory_read",
     "memory_refine",
     "memory_respond",

@@ -104,7 +104,7 @@ def test_no_file_grows_too_long(path: Path) -> None:
 
 
 def test_one_op_has_one_stem_in_every_place() -> None:
-    for op in ("memory_write", "memory_read", "memory_respond", "memory_refine"):
+    for op in ("memory_write", "memory_project", "memory_read", "memory_respond", "memory_refine"):
         assert (ROOT / f"memgan/ops/{op}.py").is_file()
         assert (ROOT / f"memgan/backends/reference/{op}.py").is_file()
         assert op in memgan.__all__

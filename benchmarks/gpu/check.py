@@ -60,15 +60,23 @@ def calls(sizes: tuple[int, ...], dtype: torch.dtype, device: str) -> dict[str, 
     gate = [normal(1, 2 * C, deviation=C**-0.5), normal(1)]
     write = [normal(B, L, E), normal(B, C), normal(M, E, deviation=E**-0.5), normal(M)]
     write += [normal(M, C, deviation=C**-0.5), normal(M), normal(1, E, deviation=E**-0.5), normal(1, C)]
-    return {"memory_read": attend, "memory_refine": [*attend, *gate], "memory_write": [*write]}
+    project = [normal(B, L, M), normal(C, M, deviation=M**-0.5), normal(C)]
+    project += [normal(C, M, deviation=M**-0.5), normal(C)]
+    return {
+        "memory_read": attend,
+        "memory_refine": [*attend, *gate],
+        "memory_write": [*write, mask],
+        "memory_project": project,
+    }
 
 
 def results(function: Any, inputs: list[Tensor | None]) -> list[Tensor]:
-    """The result and the gradients of a sum of its squares."""
+    """The results and the gradients of a sum of their squares."""
     told = function(*inputs)
-    told = told[0] if isinstance(told, tuple) else told
+    told = [x for x in (told if isinstance(told, tuple) else (told,)) if x is not None]
     wanted = [x for x in inputs if x is not None and x.is_floating_point()]
-    return [told.detach(), *torch.autograd.grad(told.square().sum(), wanted)]
+    grads = torch.autograd.grad(sum(x.square().sum() for x in told), wanted)
+    return [*(x.detach() for x in told), *grads]
 
 
 def compare(op: str, inputs: list[Tensor | None]) -> float:

@@ -15,7 +15,7 @@ from memgan.backends import reference
 from memgan.errors import BackendUnavailable
 from memgan.types import BackendName
 
-OPS = ("memory_write", "memory_read", "memory_respond", "memory_refine", "norm_glu")
+OPS = ("memory_write", "memory_project", "memory_read", "memory_respond", "memory_refine", "norm_glu")
 FIX = (
     "`python -m memgan.doctor` lists what is missing; memgan.use_backend('auto') falls back to plain PyTorch"
 )

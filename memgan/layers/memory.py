@@ -7,7 +7,7 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-from memgan.ops import memory_read, memory_refine, memory_respond, memory_write
+from memgan.ops import memory_project, memory_read, memory_refine, memory_respond, memory_write
 from memgan.ops._checks import check_floating, check_shape, checked_mask
 from memgan.ops.memory_read import memory_read_release_rows
 from memgan.types import MaskMode, ReadAndAttention
@@ -54,14 +54,16 @@ class MemoryWriter(nn.Module):
             self.gate_word = nn.Linear(word_dim, 1, bias=False)
             self.gate_image = nn.Linear(image_channels, 1, bias=False)
 
-    def forward(self, words: Tensor, image_summary: Tensor) -> Tensor:
-        """``words`` (B, L, E), ``image_summary`` (B, C) → memory (B, L, M)."""
+    def forward(self, words: Tensor, image_summary: Tensor, word_mask: Tensor | None = None) -> Tensor:
+        """``words`` (B, L, E), ``image_summary`` (B, C) → memory (B, L, M); padding counts as zeros."""
         op = "MemoryWriter"
         check_shape(op, "words", words, (None, None, self.word.in_features), "(B, L, E)")
         if not self.write_gate:
+            batch, length = words.shape[:2]
+            if (mask := checked_mask(op, word_mask, batch, length, words.device)) is not None:
+                words = words.masked_fill(~mask[:, :, None], 0.0)
             return torch.relu(self.word(words))
-        summary = (words.shape[0], self.image.in_features)
-        check_shape(op, "image_summary", image_summary, summary, "(B, C)")
+        check_shape(op, "image_summary", image_summary, (words.shape[0], self.image.in_features), "(B, C)")
         return memory_write(
             words,
             image_summary,
@@ -71,6 +73,7 @@ class MemoryWriter(nn.Module):
             self.image.bias,
             self.gate_word.weight,
             self.gate_image.weight,
+            word_mask,
         )
 
     def gate(self, words: Tensor, image_summary: Tensor) -> Tensor | None:
@@ -103,7 +106,7 @@ class MemoryReader(nn.Module):
     def address(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """``memory`` (B, L, M) → keys and values, (B, L, C) each, both after a ReLU as in the release."""
         check_shape("MemoryReader", "memory", memory, (None, None, self.key.in_features), "(B, L, M)")
-        return torch.relu(self.key(memory)), torch.relu(self.value(memory))
+        return memory_project(memory, self.key.weight, self.key.bias, self.value.weight, self.value.bias)
 
     def forward(
         self,
@@ -211,8 +214,8 @@ class DynamicMemory(nn.Module):
         Raises:
             ShapeError, DtypeError, DeviceError: the message names the argument.
         """
-        words, mask, summary = self._prepared(image_features, words, word_mask)
-        keys, values = self.reader.address(self.writer(words, summary))
+        mask, summary = self._prepared(image_features, words, word_mask)
+        keys, values = self._addressed(words, summary, mask)
         scale = self.reader.scale
         if self.mask_mode == "release":
             read, attention = memory_read_release_rows(
@@ -240,12 +243,11 @@ class DynamicMemory(nn.Module):
         self, image_features: Tensor, words: Tensor, word_mask: Tensor | None = None
     ) -> MemoryInspection:
         """The attention, the write gate per word and the response gate per pixel; same arguments as the call."""
-        words, mask, summary = self._prepared(image_features, words, word_mask)
-        keys, values = self.reader.address(self.writer(words, summary))
+        mask, summary = self._prepared(image_features, words, word_mask)
+        keys, values = self._addressed(words, summary, mask)
         read_of = memory_read_release_rows if self.mask_mode == "release" else memory_read
-        read, attention = read_of(
-            image_features, keys, values, mask, scale=self.reader.scale, return_attention=True
-        )
+        scale = self.reader.scale
+        read, attention = read_of(image_features, keys, values, mask, scale=scale, return_attention=True)
         assert attention is not None
         write = self.writer.gate(words, summary)
         if write is not None and mask is not None:
@@ -255,24 +257,24 @@ class DynamicMemory(nn.Module):
 
     def _prepared(
         self, image_features: Tensor, words: Tensor, word_mask: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Checked words with zeros in padding, the mask as bool, and the image summary r̄ (B, C)."""
+    ) -> tuple[Tensor | None, Tensor]:
+        """The mask as bool, and the image summary r̄ (B, C); all arguments are checked."""
         op = "DynamicMemory"
-        check_shape(
-            op, "image_features", image_features, (None, self.image_channels, None, None), "(B, C, H, W)"
-        )
+        images = (None, self.image_channels, None, None)
+        check_shape(op, "image_features", image_features, images, "(B, C, H, W)")
         check_shape(op, "words", words, (image_features.shape[0], None, self.word_dim), "(B, L, E)")
         device = image_features.device.type
         if device == "meta" or not torch.is_autocast_enabled(device):  # under autocast the ops cast
             check_floating(op, image_features=image_features, words=words)
         mask = checked_mask(op, word_mask, words.shape[0], words.shape[1], words.device)
-        if mask is not None and self.mask_mode == "aligned":
-            # Before anything is computed from them: a NaN in padding would reach the weights' gradients.
-            words = words.masked_fill(~mask[:, :, None], 0.0)
         # A mean, not a sum divided: in float16 the sum of a large image overflows. Without pixels it is 0.
         empty = 0 in image_features.shape[2:]
         summary = image_features.sum((2, 3)) if empty else image_features.mean((2, 3))
-        return words, mask, summary.detach() if self.detach_summary else summary
+        return mask, summary.detach() if self.detach_summary else summary
+
+    def _addressed(self, words: Tensor, summary: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Keys and values of the words; in the release padding is written as any word."""
+        return self.reader.address(self.writer(words, summary, None if self.mask_mode == "release" else mask))
 
     def extra_repr(self) -> str:
         return f"detach_summary={self.detach_summary}, mask_mode={self.mask_mode!r}"

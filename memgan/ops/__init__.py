@@ -1,5 +1,6 @@
 """Public functions: contract, checks, one call to the dispatcher."""
 
+from memgan.ops.memory_project import memory_project
 from memgan.ops.memory_read import memory_read
 from memgan.ops.memory_refine import memory_refine
 from memgan.ops.memory_respond import memory_respond
@@ -9,6 +10,7 @@ from memgan.ops.upsample_conv import upsample_conv
 from memgan.ops.words_loss import words_loss
 
 __all__ = [
+    "memory_project",
     "memory_read",
     "memory_refine",
     "memory_respond",

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from memgan.backends import dispatch
 from memgan.errors import ShapeError
-from memgan.ops._checks import autocast, check_floating, check_shape
+from memgan.ops._checks import autocast, check_floating, check_shape, checked_mask
 
 
 def memory_write(
@@ -18,6 +18,7 @@ def memory_write(
     image_bias: Tensor,
     gate_word: Tensor | None = None,
     gate_image: Tensor | None = None,
+    word_mask: Tensor | None = None,
 ) -> Tensor:
     r"""Write words into memory slots, each gated by how it fits the image.
 
@@ -31,6 +32,9 @@ def memory_write(
         gate_word, gate_image: :math:`A` and :math:`B`, ``(1, E)`` and ``(1, C)``: one gate a word; or
             ``(M, E)`` and ``(M, C)``: one a word and memory channel. Both None: ungated,
             :math:`m_l = [M_w w_l]_+`.
+        word_mask: ``(B, L)``, bool or integer, **True or 1 for a real word**; None: all words are real. A word
+            in padding counts as zeros, whatever stands there, a NaN too, and its gradient is 0; its slot is
+            written all the same.
 
     Returns:
         The memory, ``(B, L, M)``.
@@ -48,7 +52,7 @@ def memory_write(
     """
     op = "memory_write"
     check_shape(op, "words", words, (None, None, None), "(B, L, E)")
-    batch, _, word_dim = words.shape
+    batch, length, word_dim = words.shape
     check_shape(op, "image_summary", image_summary, (batch, None), "(B, C)")
     channels = image_summary.shape[1]
     check_shape(op, "word_weight", word_weight, (None, word_dim), "(M, E)")
@@ -63,10 +67,11 @@ def memory_write(
         gates = gate_word.shape[0] if gate_word.ndim == 2 and gate_word.shape[0] == memory_dim else 1
         check_shape(op, "gate_word", gate_word, (gates, word_dim), "(1, E) or (M, E)")
         check_shape(op, "gate_image", gate_image, (gates, channels), "(1, C) or (M, C)")
+    mask = checked_mask(op, word_mask, batch, length, words.device)
     cast = autocast(
         words, image_summary, word_weight, word_bias, image_weight, image_bias, gate_word, gate_image
     )
     names = ("words", "image_summary", "word_weight", "word_bias", "image_weight", "image_bias")
     check_floating(op, **dict(zip((*names, "gate_word", "gate_image"), cast)))
-    result: Tensor = dispatch.call(op, *cast)
+    result: Tensor = dispatch.call(op, *cast, mask)
     return result

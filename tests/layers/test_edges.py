@@ -79,7 +79,7 @@ def test_the_summary_of_a_large_image_does_not_overflow(dtype: torch.dtype) -> N
     features = torch.full((1, 4, 128, 128), 8.0, dtype=dtype)
     memory = memgan.DynamicMemory(4, 6).to(dtype)
     words = torch.randn(1, 3, 6).to(dtype)
-    assert torch.equal(memory._prepared(features, words, None)[2], torch.full((1, 4), 8.0, dtype=dtype))
+    assert torch.equal(memory._prepared(features, words, None)[1], torch.full((1, 4), 8.0, dtype=dtype))
     assert memory(features, words)[0].isfinite().all()
 
 

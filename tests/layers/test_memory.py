@@ -84,7 +84,7 @@ def test_the_summary_passes_gradients_only_when_asked() -> None:
     for detach in (True, False):
         features = FEATURES.clone().requires_grad_()
         module = memory(detach_summary=detach)
-        summary = module._prepared(features, WORDS, MASK)[2]
+        summary = module._prepared(features, WORDS, MASK)[1]
         assert summary.requires_grad is not detach
         slopes.append(torch.autograd.grad(module(features, WORDS, MASK)[0].sum(), features)[0])
     assert not torch.allclose(*slopes)

@@ -36,6 +36,16 @@ def write(
     return memory
 
 
+def project(memory: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    batch, length, _ = memory.shape
+    out = memory.new_zeros(batch, length, weight.shape[0])
+    for b in range(batch):
+        for word in range(length):
+            for c in range(out.shape[2]):
+                out[b, word, c] = max(0.0, float(weight[c] @ memory[b, word] + bias[c]))
+    return out
+
+
 def read(
     features: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, *, scale: float = 1.0
 ) -> tuple[Tensor, Tensor]:

@@ -45,6 +45,55 @@ def test_memory_write_equals_the_loop(gates: int | None) -> None:
     torch.testing.assert_close(memgan.memory_write(*writing(gates)), loops.write(*writing(gates)))
 
 
+@pytest.mark.parametrize("gates", [None, 1, 11])
+@pytest.mark.parametrize("mask", [MASK, MASK.long()], ids=["bool", "int"])
+def test_padding_is_written_as_zeros_whatever_stands_there(gates: int | None, mask: Tensor) -> None:
+    words, *rest = writing(gates)
+    padding = mask[:, :, None] == 0
+    dirty = words.masked_fill(padding, float("nan")).requires_grad_()
+    given = (*rest, None, None)[:7]
+    memory = memgan.memory_write(dirty, *given, mask)
+    torch.testing.assert_close(memory, loops.write(words.masked_fill(padding, 0.0), *rest))
+    (slope,) = torch.autograd.grad(memory.square().sum(), dirty)
+    assert not slope.isnan().any()
+    assert not slope.masked_select(padding).any()
+
+
+def projecting() -> tuple[Tensor, ...]:
+    """B 2, L 3, M 5, C 7, D 11."""
+    return normal(2, 3, 5), normal(7, 5), normal(7), normal(11, 5), normal(11)
+
+
+def test_memory_project_equals_the_loop() -> None:
+    memory, key_weight, key_bias, value_weight, value_bias = projecting()
+    keys, values = memgan.memory_project(*projecting())
+    torch.testing.assert_close(keys, loops.project(memory, key_weight, key_bias))
+    torch.testing.assert_close(values, loops.project(memory, value_weight, value_bias))
+
+
+def test_derivatives_of_memory_project() -> None:
+    inputs = tuple(tensor.requires_grad_() for tensor in projecting())
+    assert torch.autograd.gradcheck(memgan.memory_project, inputs)
+    assert torch.autograd.gradgradcheck(memgan.memory_project, inputs)
+
+
+@pytest.mark.parametrize(
+    ("place", "tensor", "told"),
+    [
+        (0, normal(2, 5), r"memory_project: `memory` must be \(B, L, M\)"),
+        (1, normal(5, 7), r"`key_weight` must be \(C, M\) = \(any, 5\), got \(5, 7\)"),
+        (2, normal(11), r"`key_bias` must be \(C,\) = \(7\), got \(11,\)"),
+        (3, normal(11, 4), r"`value_weight` must be \(D, M\)"),
+        (4, normal(7), r"`value_bias` must be \(D,\)"),
+    ],
+)
+def test_a_wrong_argument_of_projecting_is_named(place: int, tensor: Tensor, told: str) -> None:
+    arguments = [*projecting()]
+    arguments[place] = tensor
+    with pytest.raises(ShapeError, match=told):
+        memgan.memory_project(*arguments)
+
+
 @pytest.mark.parametrize("mask", [None, MASK, MASK.long()], ids=["no mask", "bool", "int"])
 @pytest.mark.parametrize("scale", [1.0, 0.3])
 def test_memory_read_equals_the_loop(mask: Tensor | None, scale: float) -> None:

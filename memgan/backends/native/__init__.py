@@ -11,9 +11,16 @@ import torch
 from torch import Tensor
 
 from memgan.backends.native import loader
-from memgan.backends.native.functions import memory_read, memory_refine, memory_write, norm_glu
+from memgan.backends.native.functions import (
+    memory_project,
+    memory_read,
+    memory_refine,
+    memory_write,
+    norm_glu,
+)
 
 __all__ = [
+    "memory_project",
     "memory_read",
     "memory_refine",
     "memory_write",
@@ -55,9 +62,12 @@ def unsupported_reason(op: str, *args: Any, **kwargs: Any) -> str | None:
             return "on other devices than the CPU norm_glu has no fused kernel"
         if weight.dtype != torch.promote_types(features.dtype, torch.float32):
             return f"for {weight.dtype} weights of {features.dtype} images norm_glu has no fused kernel"
+    if op == "memory_project" and (features is None or features.device.type == "cpu"):
+        return "on the CPU torch's products are as fast: there memory_project has no fused kernel"
     if features is not None and features.device.type == "cuda":
         reason = loader.device_reason(features.device.index or 0)
-        keys = None if op == "memory_write" else args[1] if len(args) > 1 else kwargs.get("keys")
+        attends = op in ("memory_read", "memory_refine")
+        keys = (args[1] if len(args) > 1 else kwargs.get("keys")) if attends else None
         words = 0 if keys is None else keys.shape[1]
         if reason is None and words > loader.STATE.most_words:
             reason = f"the CUDA kernels take at most {loader.STATE.most_words} words, got {words}"

@@ -17,7 +17,8 @@ MASK = 3  # place of word_mask among the arguments of the ops that attend
 DERIVATIVES: dict[str, tuple[Formula, int]] = {
     "memory_read": (formulas.read_backward, 4),
     "memory_refine": (formulas.refine_backward, 6),
-    "memory_write": (formulas.write_backward, 8),
+    "memory_write": (formulas.write_backward, 9),
+    "memory_project": (formulas.project_backward, 5),
     "norm_glu": (formulas.norm_glu_backward, 3),
 }
 
@@ -33,8 +34,8 @@ class Derivatives:
     @classmethod
     def of(cls, op: str, call_backward: Callable[..., tuple[Tensor, ...]]) -> Derivatives:
         """Those of ``op``, whose backward is computed by ``call_backward``."""
-        kind = {"memory_write": _OfWrite, "norm_glu": _OfNormGlu}.get(op, cls)
-        return kind(call_backward, *DERIVATIVES[op])
+        kinds = {"memory_write": _OfWrite, "memory_project": _OfProject, "norm_glu": _OfNormGlu}
+        return kinds.get(op, cls)(call_backward, *DERIVATIVES[op])
 
     def save_forward(self, ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Keep the arguments: the softmax is computed again rather than stored."""
@@ -71,24 +72,48 @@ class Derivatives:
         return (*second_derivatives(self.formula, ctx.saved_tensors, (ctx.scale,), grads), None, None)
 
 
-class _OfWrite(Derivatives):
-    """Those of memory_write, whose arguments all are tensors."""
+class _OfTensors(Derivatives):
+    """Those of an op whose arguments all are tensors."""
 
-    def save_forward(self, ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    def save_backward(self, ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs)
+
+    def backward_backward(self, ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        tensors = ctx.saved_tensors
+        if all(grad is None for grad in grads):
+            return (None,) * len(tensors)
+        return second_derivatives(self.formula, tensors, (), grads)
+
+
+class _OfWrite(_OfTensors):
+    """Those of memory_write; its last argument is the mask."""
+
+    save_forward = _OfTensors.save_backward
 
     def forward_backward(self, ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Any, ...]:
         if grad is None:
             return (None,) * self.count
-        return tuple(self.call_backward(grad, *ctx.saved_tensors))
+        return (*self.call_backward(grad, *ctx.saved_tensors), None)
 
-    save_backward = save_forward
 
-    def backward_backward(self, ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
-        if all(grad is None for grad in grads):
-            return (None,) * (self.count + 1)
-        return second_derivatives(self.formula, ctx.saved_tensors, (), grads)
+class _OfProject(_OfTensors):
+    """Those of memory_project: where its results are 0 nothing passes the ReLU."""
+
+    def save_forward(self, ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        memory, key_weight, _, value_weight, _ = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(memory, key_weight, value_weight, *output)
+
+    def forward_backward(
+        self, ctx: Any, grad_keys: Tensor | None, grad_values: Tensor | None
+    ) -> tuple[Any, ...]:
+        if grad_keys is None and grad_values is None:
+            return (None,) * self.count
+        *_, keys, values = tensors = ctx.saved_tensors
+        grad_keys = torch.zeros_like(keys) if grad_keys is None else grad_keys
+        grad_values = torch.zeros_like(values) if grad_values is None else grad_values
+        return tuple(self.call_backward(grad_keys, grad_values, *tensors))
 
 
 class _OfNormGlu(Derivatives):

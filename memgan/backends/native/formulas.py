@@ -101,8 +101,10 @@ def write_backward(
     image_bias: Tensor,  # (M,)
     gate_word: Tensor,  # (1, E)
     gate_image: Tensor,  # (1, C)
+    word_mask: Tensor | None,  # (B, L) bool
 ) -> tuple[Tensor, ...]:
-    """Gradients of the eight arguments behind ``grad_memory``, in order."""
+    """Gradients of the eight arguments between ``grad_memory`` and the mask, in order."""
+    words = _masked(words, word_mask)
     from_words = linear(words, word_weight, word_bias)
     from_image = linear(image_summary, image_weight, image_bias)
     logit = linear(words, gate_word) + linear(image_summary, gate_image)[:, None]
@@ -114,7 +116,7 @@ def write_backward(
     rows, of_rows = words.flatten(0, 1), of_words.flatten(0, 1)
     of_image_logit = of_logit.sum(1)  # (B, 1)
     return (
-        of_words @ word_weight + of_logit * gate_word[0],
+        _masked(of_words @ word_weight + of_logit * gate_word[0], word_mask),
         of_image @ image_weight + of_image_logit * gate_image[0],
         of_rows.T @ rows,
         of_rows.sum(0),
@@ -122,6 +124,27 @@ def write_backward(
         of_image.sum(0),
         of_logit.flatten(0, 1).T @ rows,
         of_image_logit.T @ image_summary,
+    )
+
+
+def project_backward(
+    grad_keys: Tensor,  # (B, L, C)
+    grad_values: Tensor,  # (B, L, D)
+    memory: Tensor,  # (B, L, M)
+    key_weight: Tensor,  # (C, M)
+    value_weight: Tensor,  # (D, M)
+    keys: Tensor,  # (B, L, C): results of the forward
+    values: Tensor,  # (B, L, D)
+) -> tuple[Tensor, ...]:
+    """Gradients of the memory, of weight and bias of the keys, and of the values."""
+    of_keys, of_values = torch.where(keys <= 0, 0.0, grad_keys), torch.where(values <= 0, 0.0, grad_values)
+    rows, key_rows, value_rows = (x.flatten(0, 1) for x in (memory, of_keys, of_values))
+    return (
+        of_keys @ key_weight + of_values @ value_weight,
+        key_rows.T @ rows,
+        key_rows.sum(0),
+        value_rows.T @ rows,
+        value_rows.sum(0),
     )
 
 

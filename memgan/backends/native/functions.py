@@ -163,12 +163,20 @@ def memory_refine(
     return refined, attention if return_attention else None
 
 
-def memory_write(*tensors: Tensor) -> Tensor:
+def memory_write(*tensors: Any) -> Tensor:
     """As :func:`memgan.backends.reference.memory_write`, with one gate a word."""
     if _forward_mode():
         return reference.memory_write(*tensors)
     result: Tensor = _call("memory_write", *tensors)
     return result
+
+
+def memory_project(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`memgan.backends.reference.memory_project`."""
+    if _forward_mode():
+        return reference.memory_project(*tensors)
+    keys, values = _call("memory_project", *tensors)
+    return keys, values
 
 
 def norm_glu(

@@ -19,7 +19,7 @@ _READ = "Tensor image_features, Tensor keys, Tensor values, Tensor? word_mask"
 _REFINE = f"{_READ}, Tensor gate_weight, Tensor gate_bias"
 _WRITE = (
     "Tensor words, Tensor image_summary, Tensor word_weight, Tensor word_bias, Tensor image_weight,"
-    " Tensor image_bias, Tensor gate_word, Tensor gate_image"
+    " Tensor image_bias, Tensor gate_word, Tensor gate_image, Tensor? word_mask"
 )
 _NORM = "Tensor x, Tensor weight, Tensor bias"
 _OPTIONS = "float scale, bool return_attention, bool allow_tf32"
@@ -32,6 +32,10 @@ SCHEMAS = (
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     f"memory_write_forward({_WRITE}) -> Tensor",
     f"memory_write_backward(Tensor grad_memory, {_WRITE}) -> ({', '.join(['Tensor'] * 8)})",
+    "memory_project_forward(Tensor memory, Tensor key_weight, Tensor key_bias, Tensor value_weight,"
+    " Tensor value_bias) -> (Tensor, Tensor)",
+    "memory_project_backward(Tensor grad_keys, Tensor grad_values, Tensor memory, Tensor key_weight,"
+    f" Tensor value_weight, Tensor keys, Tensor values) -> ({', '.join(['Tensor'] * 5)})",
     f"norm_glu_forward({_NORM}, float eps) -> (Tensor, Tensor, Tensor)",
     f"norm_glu_backward(Tensor grad, {_NORM}, Tensor mean, Tensor var, float eps) -> (Tensor, Tensor, Tensor)",
 )
@@ -107,20 +111,48 @@ def _refine_backward(grad: Tensor, grad_attention: Tensor | None, *inputs: Any) 
     return (_laid_out(of_features, inputs[0]), *(x.contiguous() for x in rest))
 
 
-def _write_forward(*inputs: Tensor) -> Tensor:
+def _write_forward(*inputs: Any) -> Tensor:
     return reference.memory_write(*inputs).contiguous()
 
 
-def _write_backward(*inputs: Tensor) -> tuple[Tensor, ...]:
+def _write_backward(*inputs: Any) -> tuple[Tensor, ...]:
     return tuple(x.contiguous() for x in formulas.write_backward(*inputs))
 
 
-def _fake_write_forward(words: Tensor, image_summary: Tensor, word_weight: Tensor, *rest: Tensor) -> Tensor:
+def _fake_write_forward(words: Tensor, image_summary: Tensor, word_weight: Tensor, *rest: Any) -> Tensor:
     return words.new_empty((*words.shape[:2], word_weight.shape[0]))
 
 
-def _fake_write_backward(grad_memory: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-    return tuple(x.new_empty(x.shape) for x in inputs)
+def _fake_write_backward(grad_memory: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
+    return tuple(x.new_empty(x.shape) for x in inputs[:-1])
+
+
+def _project_forward(*inputs: Tensor) -> tuple[Tensor, Tensor]:
+    keys, values = reference.memory_project(*inputs)
+    return keys.contiguous(), values.contiguous()
+
+
+def _project_backward(*inputs: Tensor) -> tuple[Tensor, ...]:
+    return tuple(x.contiguous() for x in formulas.project_backward(*inputs))
+
+
+def _fake_project_forward(
+    memory: Tensor, key_weight: Tensor, key_bias: Tensor, value_weight: Tensor, value_bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    keys = memory.new_empty((*memory.shape[:2], key_weight.shape[0]))
+    return keys, memory.new_empty((*memory.shape[:2], value_weight.shape[0]))
+
+
+def _fake_project_backward(
+    grad_keys: Tensor,
+    grad_values: Tensor,
+    memory: Tensor,
+    key_weight: Tensor,
+    value_weight: Tensor,
+    *rest: Tensor,
+) -> tuple[Tensor, ...]:
+    sizes = (memory.shape, key_weight.shape, key_weight.shape[:1], value_weight.shape, value_weight.shape[:1])
+    return tuple(memory.new_empty(size) for size in sizes)
 
 
 def _norm_glu_forward(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -187,6 +219,8 @@ def register() -> None:
         "memory_refine_backward": (_refine_backward, _fake_backward),
         "memory_write_forward": (_write_forward, _fake_write_forward),
         "memory_write_backward": (_write_backward, _fake_write_backward),
+        "memory_project_forward": (_project_forward, _fake_project_forward),
+        "memory_project_backward": (_project_backward, _fake_project_backward),
         "norm_glu_forward": (_norm_glu_forward, _fake_norm_glu_forward),
         "norm_glu_backward": (_norm_glu_backward, _fake_norm_glu_backward),
     }

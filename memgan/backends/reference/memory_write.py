@@ -21,8 +21,12 @@ def memory_write(
     image_bias: Tensor,  # (M,)
     gate_word: Tensor | None = None,  # (1, E) or (M, E)
     gate_image: Tensor | None = None,  # (1, C) or (M, C)
+    word_mask: Tensor | None = None,  # (B, L) bool
 ) -> Tensor:  # (B, L, M)
-    """``m = relu(M_w w) g + relu(M_r r̄) (1 - g)``; ungated, ``m = relu(M_w w)``."""
+    """``m = relu(M_w w) g + relu(M_r r̄) (1 - g)``; ungated, ``m = relu(M_w w)``. Padding counts as zeros."""
+    if word_mask is not None:
+        # Before anything is computed from them: a NaN in padding would reach the weights' gradients.
+        words = words.masked_fill(~word_mask[:, :, None], 0.0)
     from_words = torch.relu(F.linear(words, word_weight, word_bias))
     if gate_word is None or gate_image is None:
         return from_words

@@ -11,6 +11,7 @@ import torch
 import memgan
 from memgan.backends import native, reference
 from tests.backends.native.inputs import Inputs, error
+from tests.backends.native.test_memory_project import project_inputs
 from tests.backends.native.test_memory_write import write_inputs
 
 pytestmark = pytest.mark.gpu
@@ -103,11 +104,41 @@ def test_a_write_is_as_exact_as_the_definition_s(
         assert error(mine, right) <= 2 * error(theirs, right) + unit
 
 
-@pytest.mark.parametrize("op", [*OPS, "memory_write"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_keys_and_values_are_as_exact_as_the_definition_s(dtype: torch.dtype, masked: bool) -> None:
+    """Written and projected, with a NaN in padding; only what is real is read, as in the layer."""
+    inputs = [t.detach().cuda() for t in write_inputs((10, 18, 256, 64, 128), dtype)]
+    inputs += [t.detach().cuda() for t in project_inputs((10, 18, 128, 64, 64), dtype)[1:]]
+    mask = (torch.arange(18) < torch.arange(9, 19)[:, None]).cuda() if masked else None
+    if mask is not None:
+        inputs[0][~mask] = float("nan")
+    wide = [t.double().requires_grad_() for t in inputs]
+    tensors = [t.requires_grad_() for t in inputs]
+    assert native.unsupported_reason("memory_project", inputs[0]) is None
+
+    def call(ops: object, given: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        memory = ops.memory_write(*given[:8], mask)  # type: ignore[attr-defined]
+        return tuple(ops.memory_project(memory, *given[8:]))  # type: ignore[attr-defined]
+
+    fused, plain, exact = call(memgan, tensors), call(reference, tensors), call(reference, wide)
+    unit = torch.finfo(dtype).eps * (
+        40 if dtype == torch.float64 else 4
+    )  # of two ops, each stored in the dtype
+    pairs = [*zip(fused, plain, exact)]
+    pairs += zip(*(gradients(x, tuple(y)) for x, y in ((fused, tensors), (plain, tensors), (exact, wide))))
+    for mine, theirs, right in pairs:
+        assert error(mine, right) <= 2 * error(theirs, right) + unit
+
+
+@pytest.mark.parametrize("op", [*OPS, "memory_write", "memory_project"])
 def test_first_and_second_derivatives_by_finite_differences(op: str) -> None:
     if op == "memory_write":
         tensors = tuple(t.detach().cuda().requires_grad_() for t in write_inputs((2, 3, 4, 3, 5)))
         call = memgan.memory_write
+    elif op == "memory_project":
+        tensors = tuple(t.detach().cuda().requires_grad_() for t in project_inputs((2, 3, 5, 7, 4)))
+        call = memgan.memory_project
     else:
         inputs = on("cuda", Inputs.random(batch=2, channels=3, height=2, width=3, words=4))
         inputs.mask = torch.tensor([[True, True, False, True], [False] * 4], device="cuda")
@@ -253,13 +284,26 @@ def launches(work: Callable[[], object]) -> list[str]:
     return [name for name in on_device if not name.startswith("Mem")]
 
 
-def test_writing_and_refining_are_one_launch_each_and_writing_back_is_three() -> None:
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_forward_of_the_layer_is_four_launches(masked: bool) -> None:
+    memory = memgan.DynamicMemory(64, 256).cuda()
+    features, words = torch.randn(2, 64, 32, 32, device="cuda"), torch.randn(2, 18, 256, device="cuda")
+    mask = torch.ones(2, 18, dtype=torch.bool, device="cuda") if masked else None
+    with torch.no_grad():
+        names = launches(lambda: memory(features, words, mask))
+    assert len(names) == 4, names
+
+
+def test_launches_of_each_op() -> None:
     inputs, _ = step()
     write = tuple(t.detach().cuda().float() for t in write_inputs((10, 18, 256, 64, 128)))
+    write = (*write, torch.ones(10, 18, dtype=torch.bool, device="cuda"))
     grad = torch.randn(10, 18, 128, device="cuda")
+    project = tuple(t.detach().cuda().float() for t in project_inputs((10, 18, 128, 64, 64)))
     with torch.no_grad():
         assert len(launches(lambda: inputs.call("memory_refine", attention=False))) == 1
         assert len(launches(lambda: memgan.memory_write(*write))) == 1
+        assert len(launches(lambda: memgan.memory_project(*project))) == 1
         assert len(launches(lambda: torch.ops.memgan.memory_write_backward(grad, *write))) == 3
 
 

@@ -74,6 +74,33 @@ def test_first_and_second_derivatives_by_finite_differences() -> None:
     assert torch.autograd.gradgradcheck(memgan.memory_write, inputs)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_padding_counts_as_zeros_and_gets_no_gradient(dtype: torch.dtype) -> None:
+    for shape in ((3, 5, 7, 11, 13), (2, 77, 64, 128, 130)):
+        words, *rest = write_inputs(shape, dtype)
+        mask = torch.rand(2 * shape[0], shape[1], generator=torch.Generator().manual_seed(1))[::2] > 0.4
+        mask[1] = False
+        dirty = words.detach().masked_fill(~mask[:, :, None], float("nan")).requires_grad_()
+        inputs, zeros = (dirty, *rest), (words.detach() * mask[:, :, None]).requires_grad_()
+        fused, same = memgan.memory_write(*inputs, mask), memgan.memory_write(zeros, *rest)
+        assert torch.equal(fused, same)
+        of_words, *grads = gradients(fused, inputs)
+        right_words, *right = gradients(same, (zeros, *rest))
+        assert torch.equal(of_words, right_words.masked_fill(~mask[:, :, None], 0.0))
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(grads, right))
+        assert torch.equal(memgan.memory_write(*inputs, mask.int()), fused)
+
+
+def test_derivatives_with_a_mask_by_finite_differences() -> None:
+    inputs, mask = write_inputs((2, 3, 4, 3, 5)), torch.tensor([[True, True, False], [False] * 3])
+
+    def masked(*tensors: torch.Tensor) -> torch.Tensor:
+        return memgan.memory_write(*tensors, mask)
+
+    assert torch.autograd.gradcheck(masked, inputs)
+    assert torch.autograd.gradgradcheck(masked, inputs)
+
+
 def test_third_derivatives_are_those_of_the_definition() -> None:
     def third(call: object) -> torch.Tensor:
         inputs = write_inputs((1, 2, 3, 2, 3))
@@ -109,10 +136,11 @@ def test_torch_func(transform: str) -> None:
 
 
 def test_torch_knows_the_ops() -> None:
-    inputs = write_inputs((2, 3, 4, 3, 5))
-    torch.library.opcheck(torch.ops.memgan.memory_write_forward, inputs)
+    inputs, mask = write_inputs((2, 3, 4, 3, 5)), torch.tensor([[True, True, False], [False] * 3])
+    torch.library.opcheck(torch.ops.memgan.memory_write_forward, (*inputs, None))
+    torch.library.opcheck(torch.ops.memgan.memory_write_forward, (*inputs, mask))
     grad = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
-    torch.library.opcheck(torch.ops.memgan.memory_write_backward, (grad, *inputs))
+    torch.library.opcheck(torch.ops.memgan.memory_write_backward, (grad, *inputs, mask))
 
 
 def test_a_compiled_and_an_exported_layer_call_the_kernel() -> None:

@@ -21,8 +21,9 @@ import torch
 
 from memgan.backends.native import build
 from tests.backends.native.emulator.driver import Case, compiled
-from tests.backends.native.emulator.write_case import WriteCase
+from tests.backends.native.emulator.plain_case import PlainCase, project_case, write_case
 from tests.backends.native.inputs import Inputs
+from tests.backends.native.test_memory_project import project_inputs
 from tests.backends.native.test_memory_write import write_inputs
 
 SANITIZERS = {
@@ -111,9 +112,9 @@ FAULTS = (
         "is not reached by all threads",
     ),
     Fault(  # memory_write: the barrier between storing a step's factors and multiplying them removed
-        "write_product.h",
-        "      __syncthreads();\n      if (first + kWriteDepth < depth)",
-        "      if (first + kWriteDepth < depth)",
+        "product.h",
+        "      __syncthreads();\n      if (first + kProductDepth < depth)",
+        "      if (first + kProductDepth < depth)",
         "thread",
         "data race",
         torch.float32,
@@ -127,12 +128,48 @@ FAULTS = (
         torch.float32,
     ),
     Fault(  # a bound of a factor moved
-        "write_product.h",
+        "product.h",
         "to[n] = q.at < f.count && first",
         "to[n] = q.at <= f.count && first",
         "address,undefined",
         "heap-buffer-overflow",
         torch.float32,
+    ),
+    Fault(  # padding is read
+        "product.h",
+        "(f.real == nullptr || f.real[kAlong ? q.at : first + q.k])",
+        "true",
+        "",
+        "was not written",  # the NaN that stands there
+        torch.float32,
+    ),
+    Fault(  # memory_project: a barrier of the product removed
+        "product.h",
+        "__syncthreads();  // the step before has been read",
+        "",
+        "thread",
+        "data race",
+    ),
+    Fault(  # a bound of the second stretch of columns moved
+        "project_kernels.h",
+        "columns = p.channels - column;",
+        "columns = p.channels - column + 1;",
+        "address,undefined",
+        "heap-buffer-overflow",
+    ),
+    Fault(  # a result that nobody writes
+        "project_kernels.h",
+        "static_cast<S*>(p.grad_bias)[of_bias] = written<S>(product.row_sum);",
+        ";",
+        "",
+        "grad_key_bias was not written",
+    ),
+    Fault(  # every block writes the keys' gradients
+        "project_kernels.h",
+        "work.of_weight(a.values, tile - of_memory - of_keys)",
+        "work.of_weight(a.keys, 0)",
+        "thread",
+        "data race",
     ),
     Fault(  # a workspace that nobody writes
         "write_kernels.h",
@@ -157,17 +194,29 @@ def attend_cases(dtype: torch.dtype, *, tf32: bool = False) -> list[Case]:
     return found
 
 
-def write_cases(dtype: torch.dtype) -> list[WriteCase]:
+def write_cases(dtype: torch.dtype) -> list[PlainCase]:
     """An image over several tiles of rows, and several images in one."""
-    return [WriteCase(write_inputs(shape, dtype)) for shape in ((2, 35, 33, 3, 70), (3, 5, 7, 11, 13))]
+    found = []
+    for shape in ((2, 35, 33, 3, 70), (3, 5, 7, 11, 13)):
+        inputs = [tensor.detach() for tensor in write_inputs(shape, dtype)]
+        mask = (torch.arange(shape[1]) % 3 > 0).repeat(shape[0], 1)
+        inputs[0][~mask] = float("nan")
+        found.append(write_case(tuple(inputs), mask=mask))
+    return found
 
 
-def all_cases() -> list[Case | WriteCase]:
+def project_cases(dtype: torch.dtype) -> list[PlainCase]:
+    """Sizes that divide no tile, keys and values of unlike sizes."""
+    return [project_case(project_inputs(shape, dtype)) for shape in ((2, 35, 70, 33, 67), (3, 5, 7, 11, 13))]
+
+
+def all_cases() -> list[Case | PlainCase]:
     """Every kernel."""
-    found: list[Case | WriteCase] = []
+    found: list[Case | PlainCase] = []
     for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
         found += attend_cases(dtype)
         found += write_cases(dtype)
+        found += project_cases(dtype)
     found += attend_cases(torch.float32, tf32=True)
     many = {"batch": 1, "channels": 16, "height": 3, "width": 7}
     for words in (60, 128):
@@ -179,7 +228,7 @@ def all_cases() -> list[Case | WriteCase]:
     return found
 
 
-def objections(program: Path, folder: Path, cases: Sequence[Case | WriteCase]) -> str:
+def objections(program: Path, folder: Path, cases: Sequence[Case | PlainCase]) -> str:
     """What the program's checks say against the cases; nothing: clean."""
     folders = [folder / f"case{index}" for index in range(len(cases))]
     for case, place in zip(cases, folders):
@@ -216,9 +265,11 @@ def planted(folder: Path, index: int) -> int:
         raise SystemExit(f"{fault.file} does not hold the line that the fault changes: {fault.line}")
     path.write_text(text.replace(fault.line, fault.wrong))
     flags = (*SANITIZERS[fault.sanitizer], f"-DONLY={STORED[fault.dtype]}")
-    cases: Sequence[Case | WriteCase] = attend_cases(fault.dtype)
-    if fault.file.startswith("write"):
+    cases: Sequence[Case | PlainCase] = attend_cases(fault.dtype)
+    if fault.file.startswith(("write", "product")):
         cases = write_cases(fault.dtype)
+    if fault.file.startswith("project"):
+        cases = project_cases(fault.dtype)
     told = objections(compiled(copy, *flags, kernels=copy / "cuda"), copy, cases)
     seen = fault.said in told
     print(

@@ -1,6 +1,6 @@
 // Runs the CUDA kernels in the emulator: `driver FOLDER...`, a case a folder.
 //
-// A case is what driver.py and write_case.py write: `case.txt` and one file of bytes a tensor. Every buffer
+// A case is what driver.py and plain_case.py write: `case.txt` and one file of bytes a tensor. Every buffer
 // is exactly as long as its tensor's storage; results and workspace start as NaN.
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "attend_launch.h"
+#include "project_launch.h"
 #include "write_launch.h"
 
 using namespace memgan;
@@ -54,18 +55,23 @@ struct Case {
     const Buffer& b = buffer(name);
     return {b.data(), b.strides[0], b.strides[1], b.strides[2]};
   }
+  // How many launches `work` is, into `launches.txt`: a line `NAME COUNT`.
+  template <typename Work>
+  void launched(const char* name, Work&& work) const {
+    const int64_t before = emulator::launches();
+    const char* error = work();
+    if (error != nullptr) {
+      std::printf("launch: %s\n", error);
+      std::exit(2);
+    }
+    std::ofstream(folder + "/launches.txt", std::ios::app) << name << ' ' << emulator::launches() - before << '\n';
+  }
   void write(const char* name) const {
     if (!buffers.count(name)) return;
     const Buffer& b = buffer(name);
     std::ofstream(file(name), std::ios::binary).write(reinterpret_cast<const char*>(b.bytes.get()), b.size);
   }
 };
-
-void check(const char* error) {
-  if (error == nullptr) return;
-  std::printf("launch: %s\n", error);
-  std::exit(2);
-}
 
 void describe(const Case& in, AttendArgs& a) {
   a.dtype = Dtype(in.number("dtype"));
@@ -95,6 +101,7 @@ void describe(const Case& in, WriteArgs& a) {
   a.word_weight = in.data("word_weight"), a.word_bias = in.data("word_bias");
   a.image_weight = in.data("image_weight"), a.image_bias = in.data("image_bias");
   a.gate_word = in.data("gate_word"), a.gate_image = in.data("gate_image");
+  a.real = static_cast<const bool*>(in.data("mask"));
 }
 
 // Calls `work` with a number of the case's dtype; with ONLY defined that is the only one: it is compiled sooner.
@@ -112,24 +119,47 @@ void run_write(const Case& in) {
   WriteForwardArgs f;
   describe(in, f);
   f.out = in.data("memory");
-  check(write_forward_of<S>(f, nullptr));
+  in.launched("forward", [&] { return write_forward_of<S>(f, nullptr); });
   WriteBackwardArgs a;
   describe(in, a);
   const Workspace workspace(write_workspace(a));
   a.workspace = workspace.bytes.get();
-  a.grad = in.data("grad");
-  const auto side = [&](int64_t rows, int64_t inputs, const void* x, const std::string& of, const char* summary) {
+  a.grad = in.data("grad_memory");
+  const auto side = [&](int64_t rows, int64_t inputs, const void* x, const std::string& of, const char* summary,
+                        const bool* real) {
     const auto data = [&](const std::string& name) { return in.data(name.c_str()); };
     return LinearBackward{
-        rows, inputs, x, data(of + "_weight"), data("gate_" + of), data(std::string("grad_") + summary),
+        rows, inputs, x, data(of + "_weight"), data("gate_" + of), real, data(std::string("grad_") + summary),
         data("grad_" + of + "_weight"), data("grad_" + of + "_bias"), data("grad_gate_" + of), nullptr};
   };
-  a.words_side = side(a.B * a.L, a.E, a.words, "word", "words");
-  a.image_side = side(a.B, a.C, a.summary, "image", "image_summary");
-  check(write_backward_of<S>(a, nullptr));
+  a.words_side = side(a.B * a.L, a.E, a.words, "word", "words", a.real);
+  a.image_side = side(a.B, a.C, a.summary, "image", "image_summary", nullptr);
+  in.launched("backward", [&] { return write_backward_of<S>(a, nullptr); });
   for (const char* name :
        {"memory", "grad_words", "grad_image_summary", "grad_word_weight", "grad_word_bias", "grad_image_weight",
         "grad_image_bias", "grad_gate_word", "grad_gate_image"})
+    in.write(name);
+}
+
+template <typename S>
+void run_project(const Case& in) {
+  ProjectBackwardArgs a;
+  a.dtype = Dtype(in.number("dtype"));
+  a.R = in.number("R"), a.M = in.number("M");
+  a.memory = in.data("memory");
+  const auto side = [&](const std::string& one) {
+    const auto data = [&](const std::string& name) { return in.data(name.c_str()); };
+    const std::string all = one + "s";
+    return Projection{
+        in.number((one + "_channels").c_str()), data(one + "_weight"), data(one + "_bias"), data(all), data(all),
+        data("grad_" + all), data("grad_" + one + "_weight"), data("grad_" + one + "_bias")};
+  };
+  a.keys = side("key"), a.values = side("value");
+  in.launched("forward", [&] { return project_forward_of<S>(a, nullptr); });
+  a.grad_memory = in.data("grad_memory");
+  in.launched("backward", [&] { return project_backward_of<S>(a, nullptr); });
+  for (const char* name :
+       {"keys", "values", "grad_memory", "grad_key_weight", "grad_key_bias", "grad_value_weight", "grad_value_bias"})
     in.write(name);
 }
 
@@ -142,7 +172,7 @@ void run_attend(const Case& in) {
     f.workspace = workspace.bytes.get();
     f.out = in.view<MutablePixels>("out");
     f.attention = in.data("attention");
-    check(forward_of<S>(f, nullptr));
+    in.launched("forward", [&] { return forward_of<S>(f, nullptr); });
   }
   if (in.buffers.count("grad_features")) {
     BackwardArgs a;
@@ -156,7 +186,7 @@ void run_attend(const Case& in) {
     a.grad_values = in.data("grad_values");
     a.grad_weight = in.data("grad_weight");
     a.grad_bias = in.data("grad_bias");
-    check(backward_of<S>(a, nullptr));
+    in.launched("backward", [&] { return backward_of<S>(a, nullptr); });
   }
   for (const char* name :
        {"out", "attention", "grad_features", "grad_keys", "grad_values", "grad_weight", "grad_bias"})
@@ -168,7 +198,8 @@ void run(const Case& in) {
   memgan::emulator::set_most_shared(in.numbers.count("shared") ? in.number("shared") : 227 << 10);
   with_dtype(in, [&](auto s) {
     using S = decltype(s);
-    if (in.buffers.count("memory")) run_write<S>(in);
+    if (in.buffers.count("grad_word_weight")) run_write<S>(in);
+    else if (in.buffers.count("grad_key_weight")) run_project<S>(in);
     else run_attend<S>(in);
   });
 }

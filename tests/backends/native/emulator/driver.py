@@ -1,4 +1,4 @@
-"""Builds the program that runs the CUDA kernels of memory_read and memory_refine emulated, and gives it cases."""
+"""Builds the program that runs the CUDA kernels emulated, and gives it cases."""
 
 from __future__ import annotations
 
@@ -151,3 +151,9 @@ def run(program: Path, folder: Path, *cases: Case) -> list[dict[str, Tensor]]:
     if done.returncode != 0:
         raise AssertionError(f"the driver ended with {done.returncode}:\n{done.stdout}{done.stderr}"[:4000])
     return [case.read(place) for case, place in zip(cases, folders)]
+
+
+def launches(folder: Path) -> dict[str, int]:
+    """How many kernels each call of a case started."""
+    lines = (folder / "launches.txt").read_text().splitlines()
+    return {name: int(count) for name, count in (line.split() for line in lines)}

@@ -109,6 +109,7 @@ struct Machine {
   Index block_size, grid_size;
   const std::function<void()>* body = nullptr;
   size_t finished = 0;
+  int64_t launches = 0;
   uint64_t random = 0x9e3779b97f4a7c15;
   int64_t most_shared = 227 << 10;
   char start = 0, end = 0;  // edges from and to the host
@@ -257,11 +258,14 @@ bool next_copy(int pending, Copy* copy) {
   return false;
 }
 
+int64_t launches() { return machine.launches; }
+
 const char* launch(const std::function<void()>& body, int64_t x, int64_t y, int threads, int64_t shared) {
   if (threads < 1 || threads > 1024 || threads % kLanes != 0) return "a block has 32 to 1024 threads, in whole warps";
   if (shared > machine.most_shared) return "a block has less shared memory";
   if (x > 0x7fffffff || y > 65535) return "too many blocks";
   machine.body = &body;
+  ++machine.launches;
   machine.ready.reserve(size_t(threads) * kBlocksAtOnce);
   machine.block_size = {unsigned(threads), 1, 1};
   machine.grid_size = {unsigned(x), unsigned(y), 1};

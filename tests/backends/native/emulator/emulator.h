@@ -42,6 +42,7 @@ void set_most_shared(int64_t bytes);
 
 // Runs `body` once per thread of the grid. nullptr, or why it cannot be launched.
 const char* launch(const std::function<void()>& body, int64_t x, int64_t y, int threads, int64_t shared);
+int64_t launches();  // so far
 
 void set_seed(uint64_t seed);  // of the order in which threads take turns
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.backends.native.emulator.driver import Case, run
+from tests.backends.native.emulator.driver import Case, launches, run
 from tests.backends.native.inputs import Inputs, error
 
 OPS = ("memory_read", "memory_refine")
@@ -151,3 +151,8 @@ def test_tensors_may_begin_anywhere_in_memory(dtype: torch.dtype, program: Path,
     case.grad = moved(case.grad)
     (found,) = run(program, tmp_path, case)
     assert_as_exact_as_the_definition(case, found)
+
+
+def test_refining_is_one_launch(program: Path, tmp_path: Path) -> None:
+    run(program, tmp_path, Case("memory_refine", Inputs.random(batch=2, dtype=torch.float32)))
+    assert launches(tmp_path / "0")["forward"] == 1

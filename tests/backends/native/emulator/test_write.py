@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.backends.native.emulator.driver import run
-from tests.backends.native.emulator.write_case import WriteCase
+from tests.backends.native.emulator.driver import launches, run
+from tests.backends.native.emulator.plain_case import PlainCase, write_case
 from tests.backends.native.inputs import error
 from tests.backends.native.test_memory_write import write_inputs
 
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 SHAPES = {  # B, L, E, C, M
     "primes": (3, 5, 7, 11, 13),
     "many images in a tile of rows, many tiles": (23, 2, 37, 41, 67),
@@ -20,9 +21,9 @@ SHAPES = {  # B, L, E, C, M
 }
 
 
-def assert_as_exact_as_the_definition(case: WriteCase, found: dict[str, torch.Tensor]) -> None:
+def assert_as_exact_as_the_definition(case: PlainCase, found: dict[str, torch.Tensor]) -> None:
     """At most twice the definition's error in the same dtype and two units in the last place, both against float64."""
-    dtype = case.inputs[0].dtype
+    dtype = next(iter(case.inputs.values())).dtype
     same, right = case.defined(), case.defined(torch.float64)
     unit = torch.finfo(dtype).eps * (40 if dtype == torch.float64 else 2)
     for name, mine in found.items():
@@ -32,18 +33,20 @@ def assert_as_exact_as_the_definition(case: WriteCase, found: dict[str, torch.Te
         assert worst <= 2 * error(same[name], right[name]) + unit, (name, worst)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_results_and_gradients_are_as_exact_as_the_definition_s(
     dtype: torch.dtype, program: Path, tmp_path: Path
 ) -> None:
-    cases = [WriteCase(write_inputs(shape, dtype), seed=index) for index, shape in enumerate(SHAPES.values())]
+    cases = [
+        write_case(write_inputs(shape, dtype), seed=index) for index, shape in enumerate(SHAPES.values())
+    ]
     for case, found in zip(cases, run(program, tmp_path, *cases)):
         assert_as_exact_as_the_definition(case, found)
 
 
 def test_no_words_no_images_no_features(program: Path, tmp_path: Path) -> None:
     shapes = [(2, 0, 3, 4, 5), (0, 3, 3, 4, 5), (2, 3, 0, 4, 5), (2, 3, 4, 0, 5)]
-    cases = [WriteCase(sized(shape)) for shape in shapes]
+    cases = [write_case(sized(shape)) for shape in shapes]
     for case, found in zip(cases, run(program, tmp_path, *cases)):
         assert_as_exact_as_the_definition(case, found)
 
@@ -58,7 +61,7 @@ def sized(shape: tuple[int, int, int, int, int]) -> tuple[torch.Tensor, ...]:
 
 def test_results_do_not_depend_on_the_order_in_which_threads_run(program: Path, tmp_path: Path) -> None:
     inputs = write_inputs(SHAPES["an image over tiles of rows"], torch.float32)
-    cases = [WriteCase(inputs) for _ in range(3)]
+    cases = [write_case(inputs) for _ in range(3)]
     for seed, case in enumerate(cases):
         case.seed = seed
     first, *others = run(program, tmp_path, *cases)
@@ -69,7 +72,29 @@ def test_results_do_not_depend_on_the_order_in_which_threads_run(program: Path, 
 def test_a_nan_spreads_as_in_the_definition(program: Path, tmp_path: Path) -> None:
     inputs = tuple(t.detach() for t in write_inputs((2, 3, 4, 3, 5)))
     inputs[0][1, 2, 0] = float("nan")
-    case = WriteCase(inputs)
+    case = write_case(inputs)
     (found,) = run(program, tmp_path, case)
     for name, right in case.defined().items():
         assert torch.equal(found[name].isnan(), right.isnan()), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_padding_counts_as_zeros_and_gets_no_gradient(
+    dtype: torch.dtype, program: Path, tmp_path: Path
+) -> None:
+    cases = []
+    for shape in ((2, 35, 33, 3, 70), (3, 5, 7, 11, 13)):
+        inputs = tuple(t.detach() for t in write_inputs(shape, dtype))
+        mask = torch.rand(shape[:2], generator=torch.Generator().manual_seed(1)) > 0.4
+        mask[1] = False
+        inputs[0][~mask] = float("nan")
+        cases.append(write_case(inputs, mask=mask))
+    for case, found in zip(cases, run(program, tmp_path, *cases)):
+        assert_as_exact_as_the_definition(case, found)
+        assert case.mask is not None
+        assert not found["grad_words"][~case.mask].any()
+
+
+def test_forward_is_one_launch_and_backward_three(program: Path, tmp_path: Path) -> None:
+    run(program, tmp_path, write_case(write_inputs((2, 35, 33, 3, 70), torch.float32)))
+    assert launches(tmp_path / "0") == {"forward": 1, "backward": 3}

@@ -1,10 +1,31 @@
 // memory_write on the CPU: the torch side of write_forward.h and write_backward.h.
+#include <cstring>
+
 #include "tensors.h"
 
 namespace memgan::cpu {
 namespace {
 
 using torch::stable::contiguous;
+
+// Zeros where a word is padding: what `rows` holds of (B, L) words.
+void clear_padding(const Tensor& rows, const Tensor& mask) {
+  const bool* real = static_cast<const bool*>(mask.const_data_ptr());
+  const int64_t L = rows.size(1), bytes = rows.size(2) * rows.element_size();
+  char* to = static_cast<char*>(rows.mutable_data_ptr());
+  for (int64_t b = 0; b < rows.size(0); ++b)
+    for (int64_t l = 0; l < L; ++l)
+      if (!real[b * mask.stride(0) + l * mask.stride(1)]) std::memset(to + (b * L + l) * bytes, 0, bytes);
+}
+
+// Contiguous words, with zeros in padding.
+Tensor words_of(const Tensor& words, const std::optional<Tensor>& mask) {
+  if (!mask || words.numel() == 0) return contiguous(words);
+  Tensor copy = empty_of({words.size(0), words.size(1), words.size(2)}, words.scalar_type());
+  torch::stable::copy_(copy, words);
+  clear_padding(copy, *mask);
+  return copy;
+}
 
 // Owns what the arguments point to.
 struct Write {
@@ -30,8 +51,9 @@ struct Write {
 
 Write contiguous_of(
     const Tensor& words, const Tensor& summary, const Tensor& word_weight, const Tensor& word_bias,
-    const Tensor& image_weight, const Tensor& image_bias, const Tensor& gate_word, const Tensor& gate_image) {
-  return {contiguous(words),        contiguous(summary),    contiguous(word_weight), contiguous(word_bias),
+    const Tensor& image_weight, const Tensor& image_bias, const Tensor& gate_word, const Tensor& gate_image,
+    const std::optional<Tensor>& mask) {
+  return {words_of(words, mask),    contiguous(summary),    contiguous(word_weight), contiguous(word_bias),
           contiguous(image_weight), contiguous(image_bias), contiguous(gate_word),   contiguous(gate_image)};
 }
 
@@ -39,9 +61,9 @@ Write contiguous_of(
 
 Tensor memory_write_forward(
     Tensor words, Tensor image_summary, Tensor word_weight, Tensor word_bias, Tensor image_weight, Tensor image_bias,
-    Tensor gate_word, Tensor gate_image) {
+    Tensor gate_word, Tensor gate_image, std::optional<Tensor> word_mask) {
   const Write in = contiguous_of(
-      words, image_summary, word_weight, word_bias, image_weight, image_bias, gate_word, gate_image);
+      words, image_summary, word_weight, word_bias, image_weight, image_bias, gate_word, gate_image, word_mask);
   WriteForwardArgs a;
   in.describe(a);
   Tensor out = empty_of({a.B, a.L, a.M}, words.scalar_type());
@@ -52,9 +74,9 @@ Tensor memory_write_forward(
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> memory_write_backward(
     Tensor grad_memory, Tensor words, Tensor image_summary, Tensor word_weight, Tensor word_bias, Tensor image_weight,
-    Tensor image_bias, Tensor gate_word, Tensor gate_image) {
+    Tensor image_bias, Tensor gate_word, Tensor gate_image, std::optional<Tensor> word_mask) {
   const Write in = contiguous_of(
-      words, image_summary, word_weight, word_bias, image_weight, image_bias, gate_word, gate_image);
+      words, image_summary, word_weight, word_bias, image_weight, image_bias, gate_word, gate_image, word_mask);
   const Tensor grad = contiguous(grad_memory);
   WriteBackwardArgs a;
   in.describe(a);
@@ -96,6 +118,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> memor
   int64_t items = 0;
   for (const LinearBackward* side : {&a.words_side, &a.image_side}) items += items_of_x(*side) + items_of_weight(*side, a.M);
   over_items(kernels().write_backward, a, items);
+  if (word_mask) clear_padding(grad_words, *word_mask);
   return {grad_words,        grad_summary,    grad_word_weight, grad_word_bias,
           grad_image_weight, grad_image_bias, grad_gate_word,   grad_gate_image};
 }

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "device.h"
+#include "product.h"
 
 namespace memgan::cuda {
 
@@ -16,6 +16,7 @@ struct WriteArgs {
   const void *word_weight = nullptr, *word_bias = nullptr;     // (M, E), (M,)
   const void *image_weight = nullptr, *image_bias = nullptr;   // (M, C), (M,)
   const void *gate_word = nullptr, *gate_image = nullptr;      // (E,), (C,)
+  const bool* real = nullptr;  // (R,), false for padding, whose words count as zeros; nullptr: all are real
 };
 
 struct WriteForwardArgs : WriteArgs {
@@ -26,6 +27,7 @@ struct WriteForwardArgs : WriteArgs {
 struct LinearBackward {
   int64_t rows = 0, inputs = 0;                                 // of x
   const void *x = nullptr, *weight = nullptr, *gate = nullptr;  // (rows, inputs), (M, inputs), (inputs,)
+  const bool* real = nullptr;  // (rows,), false for rows that count as zeros; nullptr: all are real
   void *grad_x = nullptr, *grad_weight = nullptr, *grad_bias = nullptr, *grad_gate = nullptr;
   void* slopes = nullptr;  // in the workspace, set by the launch: (rows, M + 1), gradients of y and, last, of the logit
 };
@@ -38,19 +40,14 @@ struct WriteBackwardArgs : WriteArgs {
   void *gates = nullptr, *gate_parts = nullptr;
 };
 
-constexpr int kWriteThreads = 128;
-constexpr int kWriteBlocks = 2;  // of one multiprocessor at least: registers enough for all kernels not to spill
-constexpr int kWriteRows = 32, kWriteColumns = 64;  // of a block's tile
-
-MEMGAN_BOTH int64_t tiles_of(int64_t n, int64_t tile) { return (n + tile - 1) / tile; }
 // Tiles of the two products of a linear layer's backward. At least one of columns for the weight: the bias has a
 // gradient where there are no inputs too.
 MEMGAN_BOTH int64_t tiles_of_x(const LinearBackward& s) {
-  return tiles_of(s.rows, kWriteRows) * tiles_of(s.inputs, kWriteColumns);
+  return tiles_of(s.rows, kProductRows) * tiles_of(s.inputs, kProductColumns);
 }
 MEMGAN_BOTH int64_t tiles_of_weight(const LinearBackward& s, int64_t M) {
-  const int64_t columns = tiles_of(s.inputs, kWriteColumns);
-  return tiles_of(M + 1, kWriteRows) * (columns > 0 ? columns : 1);
+  const int64_t columns = tiles_of(s.inputs, kProductColumns);
+  return tiles_of(M + 1, kProductRows) * (columns > 0 ? columns : 1);
 }
 
 }  // namespace memgan::cuda

@@ -11,10 +11,12 @@ using torch::stable::contiguous;
 struct Write {
   OnDeviceOf device;  // first made, last gone
   Tensor words, summary, word_weight, word_bias, image_weight, image_bias, gate_word, gate_image;
+  std::optional<Tensor> mask;
 
   Write(
       const Tensor& words, const Tensor& summary, const Tensor& word_weight, const Tensor& word_bias,
-      const Tensor& image_weight, const Tensor& image_bias, const Tensor& gate_word, const Tensor& gate_image)
+      const Tensor& image_weight, const Tensor& image_bias, const Tensor& gate_word, const Tensor& gate_image,
+      const std::optional<Tensor>& given)
       : device(words),
         words(contiguous(words)),
         summary(contiguous(summary)),
@@ -23,7 +25,9 @@ struct Write {
         image_weight(contiguous(image_weight)),
         image_bias(contiguous(image_bias)),
         gate_word(contiguous(gate_word)),
-        gate_image(contiguous(gate_image)) {}
+        gate_image(contiguous(gate_image)) {
+    if (given) mask = contiguous(*given);
+  }
 
   void describe(WriteArgs& a) const {
     a.dtype = dtype_of(words);
@@ -40,6 +44,7 @@ struct Write {
     a.image_bias = image_bias.const_data_ptr();
     a.gate_word = gate_word.const_data_ptr();
     a.gate_image = gate_image.const_data_ptr();
+    if (mask) a.real = static_cast<const bool*>(mask->const_data_ptr());
   }
 };
 
@@ -52,8 +57,10 @@ struct Gradients {
         bias(empty_on(like, {M}, like.scalar_type())),
         gate(empty_on(like, {1, inputs}, like.scalar_type())) {}
 
-  LinearBackward side(int64_t rows, int64_t inputs, const void* from, const void* of_weight, const void* of_gate) const {
-    return {rows, inputs, from, of_weight, of_gate, x.mutable_data_ptr(), weight.mutable_data_ptr(),
+  LinearBackward side(
+      int64_t rows, int64_t inputs, const void* from, const void* of_weight, const void* of_gate,
+      const bool* real) const {
+    return {rows, inputs, from, of_weight, of_gate, real, x.mutable_data_ptr(), weight.mutable_data_ptr(),
             bias.mutable_data_ptr(), gate.mutable_data_ptr()};
   }
 };
@@ -62,8 +69,9 @@ struct Gradients {
 
 Tensor memory_write_forward(
     Tensor words, Tensor image_summary, Tensor word_weight, Tensor word_bias, Tensor image_weight, Tensor image_bias,
-    Tensor gate_word, Tensor gate_image) {
-  const Write in(words, image_summary, word_weight, word_bias, image_weight, image_bias, gate_word, gate_image);
+    Tensor gate_word, Tensor gate_image, std::optional<Tensor> word_mask) {
+  const Write in(
+      words, image_summary, word_weight, word_bias, image_weight, image_bias, gate_word, gate_image, word_mask);
   WriteForwardArgs a;
   in.describe(a);
   Tensor out = empty_on(words, {a.B, a.L, a.M}, words.scalar_type());
@@ -74,15 +82,16 @@ Tensor memory_write_forward(
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> memory_write_backward(
     Tensor grad_memory, Tensor words, Tensor image_summary, Tensor word_weight, Tensor word_bias, Tensor image_weight,
-    Tensor image_bias, Tensor gate_word, Tensor gate_image) {
-  const Write in(words, image_summary, word_weight, word_bias, image_weight, image_bias, gate_word, gate_image);
+    Tensor image_bias, Tensor gate_word, Tensor gate_image, std::optional<Tensor> word_mask) {
+  const Write in(
+      words, image_summary, word_weight, word_bias, image_weight, image_bias, gate_word, gate_image, word_mask);
   const Tensor grad = contiguous(grad_memory);
   WriteBackwardArgs a;
   in.describe(a);
   a.grad = grad.const_data_ptr();
   const Gradients of_words(words, {a.B, a.L, a.E}, a.E, a.M), of_image(words, {a.B, a.C}, a.C, a.M);
-  a.words_side = of_words.side(a.B * a.L, a.E, a.words, a.word_weight, a.gate_word);
-  a.image_side = of_image.side(a.B, a.C, a.summary, a.image_weight, a.gate_image);
+  a.words_side = of_words.side(a.B * a.L, a.E, a.words, a.word_weight, a.gate_word, a.real);
+  a.image_side = of_image.side(a.B, a.C, a.summary, a.image_weight, a.gate_image, nullptr);
   const Tensor workspace = empty_on(words, {write_workspace(a)}, ScalarType::Byte);
   a.workspace = workspace.mutable_data_ptr();
   check_launch(write_gradients(a, in.device.stream()), "the backward of memory_write");

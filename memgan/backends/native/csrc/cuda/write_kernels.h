@@ -8,23 +8,13 @@
 #pragma once
 
 #include "attend_words.h"
-#include "write_product.h"
+#include "write.h"
 
 namespace memgan::cuda {
 
 // Of dynamic shared memory: the product's tiles, q of the images in the tile, gates of its rows and images.
 template <typename T>
-constexpr int64_t kWriteShared = Product<T>::kBytes + (kWriteRows * kWriteColumns + 3 * kWriteRows) * int(sizeof(T));
-
-template <typename S>
-MEMGAN_DEVICE const S* at(const void* data, int64_t index) {
-  return static_cast<const S*>(data) + index;
-}
-// A NaN stays one, as in torch.
-template <typename T>
-MEMGAN_DEVICE T relu(T x) {
-  return x <= T(0) ? T(0) : x;
-}
+constexpr int64_t kWriteShared = Product<T>::kBytes + (kProductRows * kProductColumns + 3 * kProductRows) * int(sizeof(T));
 
 // Both projections before their ReLU, and the gate, for 32 rows of words by 64 memory channels: blockIdx.x and .y.
 template <typename S>
@@ -39,24 +29,25 @@ struct Projections {
   MEMGAN_DEVICE explicit Projections(const WriteArgs& args)
       : a(args),
         R(args.B * args.L),
-        first_row(int64_t(blockIdx.x) * kWriteRows),
-        first_column(int64_t(blockIdx.y) * kWriteColumns),
+        first_row(int64_t(blockIdx.x) * kProductRows),
+        first_column(int64_t(blockIdx.y) * kProductColumns),
         first_image(first_row / args.L),
-        rows(int(R - first_row < kWriteRows ? R - first_row : kWriteRows)),
+        rows(int(R - first_row < kProductRows ? R - first_row : kProductRows)),
         images(int((first_row + rows - 1) / args.L - first_image) + 1),
         product(shared_memory()),
         from_image(reinterpret_cast<T*>(shared_memory() + Product<T>::kBytes)),
-        open(from_image + kWriteRows * kWriteColumns),
-        closed(open + kWriteRows),
-        image_logit(closed + kWriteRows) {}
+        open(from_image + kProductRows * kProductColumns),
+        closed(open + kProductRows),
+        image_logit(closed + kProductRows) {}
 
   MEMGAN_DEVICE int image_of(int row) const { return int((first_row + row) / a.L - first_image); }
 
   // sums = x weight^T + bias for the tile.
-  MEMGAN_DEVICE void project(const S* x, int count, const void* weight, const void* bias, int64_t inputs) {
+  MEMGAN_DEVICE void project(
+      const S* x, int count, const void* weight, const void* bias, int64_t inputs, const bool* real) {
     const int64_t left = a.M - first_column;
     product.template compute<false>(
-        inputs, Factor<S, Lies::along>{x, inputs, count},
+        inputs, Factor<S, Lies::along>{x, inputs, count, real},
         Factor<S, Lies::along>{at<S>(weight, first_column * inputs), inputs, left});
     MEMGAN_UNROLL
     for (int j = 0; j < product.kEach; ++j) {
@@ -69,10 +60,11 @@ struct Projections {
 
   // gate . x for each row of x: a warp a row. Row i's goes to `to(i, sum)`, on one lane.
   template <typename To>
-  MEMGAN_DEVICE void logits(const S* x, int count, const void* gate, int64_t inputs, To to) {
-    for (int i = int(threadIdx.x) / kWarp; i < count; i += kWriteThreads / kWarp) {
+  MEMGAN_DEVICE void logits(const S* x, int count, const void* gate, int64_t inputs, const bool* real, To to) {
+    for (int i = int(threadIdx.x) / kWarp; i < count; i += kProductThreads / kWarp) {
       T sum = 0;
-      for (int64_t k = threadIdx.x % kWarp; k < inputs; k += kWarp)
+      const int64_t depth = real == nullptr || real[i] ? inputs : 0;
+      for (int64_t k = threadIdx.x % kWarp; k < depth; k += kWarp)
         sum += T(read(*at<S>(gate, k))) * T(read(x[i * inputs + k]));
       sum = sum_of_warp(sum);
       if (threadIdx.x % kWarp == 0) to(i, sum);
@@ -81,21 +73,22 @@ struct Projections {
 
   MEMGAN_DEVICE void compute() {
     const S *x = at<S>(a.words, first_row * a.E), *r = at<S>(a.summary, first_image * a.C);
-    logits(r, images, a.gate_image, a.C, [&](int i, T sum) { image_logit[i] = sum; });
-    project(r, images, a.image_weight, a.image_bias, a.C);
+    const bool* real = a.real == nullptr ? nullptr : a.real + first_row;
+    logits(r, images, a.gate_image, a.C, nullptr, [&](int i, T sum) { image_logit[i] = sum; });
+    project(r, images, a.image_weight, a.image_bias, a.C, nullptr);
     MEMGAN_UNROLL
     for (int i = 0; i < product.kEach; ++i) {
       MEMGAN_UNROLL
       for (int j = 0; j < product.kEach; ++j)
-        from_image[product.row(i) * kWriteColumns + product.column(j)] = product.sums[i][j];
+        from_image[product.row(i) * kProductColumns + product.column(j)] = product.sums[i][j];
     }
     __syncthreads();
-    logits(x, rows, a.gate_word, a.E, [&](int i, T sum) {
+    logits(x, rows, a.gate_word, a.E, real, [&](int i, T sum) {
       const Gate<T> gate = gate_of(sum + image_logit[image_of(i)]);
       open[i] = gate.open;
       closed[i] = gate.closed;
     });
-    project(x, rows, a.word_weight, a.word_bias, a.E);
+    project(x, rows, a.word_weight, a.word_bias, a.E, real);
     __syncthreads();
   }
 
@@ -114,12 +107,12 @@ struct Projections {
 };
 
 template <typename S>
-__global__ void __launch_bounds__(kWriteThreads, kWriteBlocks) write_forward(const __grid_constant__ WriteForwardArgs a) {
+__global__ void __launch_bounds__(kProductThreads, kProductBlocks) write_forward(const __grid_constant__ WriteForwardArgs a) {
   using T = typename Compute<S>::type;
   Projections<S> p(a);
   p.compute();
   p.each([&](int i, int j, int row, int column) {
-    const T q = relu(p.from_image[p.image_of(row) * kWriteColumns + column]);
+    const T q = relu(p.from_image[p.image_of(row) * kProductColumns + column]);
     const T m = relu(p.product.sums[i][j]) * p.open[row] + q * p.closed[row];
     static_cast<S*>(a.out)[(p.first_row + row) * a.M + p.first_column + column] = written<S>(m);
   });
@@ -127,7 +120,7 @@ __global__ void __launch_bounds__(kWriteThreads, kWriteBlocks) write_forward(con
 
 // du; v of the images that begin in this tile, in the place of dv; each tile's part of G . (p - q); the gates.
 template <typename S>
-__global__ void __launch_bounds__(kWriteThreads, kWriteBlocks) write_slopes(const __grid_constant__ WriteBackwardArgs a) {
+__global__ void __launch_bounds__(kProductThreads, kProductBlocks) write_slopes(const __grid_constant__ WriteBackwardArgs a) {
   using T = typename Compute<S>::type;
   Projections<S> p(a);
   p.compute();
@@ -135,7 +128,7 @@ __global__ void __launch_bounds__(kWriteThreads, kWriteBlocks) write_slopes(cons
   p.each([&](int i, int j, int row, int column) {
     const int64_t place = (p.first_row + row) * a.M + p.first_column + column;
     const T u = p.product.sums[i][j], G = read(*at<S>(a.grad, place));
-    parts[i] += G * (relu(u) - relu(p.from_image[p.image_of(row) * kWriteColumns + column]));
+    parts[i] += G * (relu(u) - relu(p.from_image[p.image_of(row) * kProductColumns + column]));
     static_cast<T*>(a.words_side.slopes)[place + p.first_row + row] = u <= T(0) ? T(0) : G * p.open[row];
   });
   MEMGAN_UNROLL
@@ -152,20 +145,20 @@ __global__ void __launch_bounds__(kWriteThreads, kWriteBlocks) write_slopes(cons
     gates[p.R] = p.closed[threadIdx.x];
   }
   const int skipped = (p.first_image * a.L < p.first_row) ? 1 : 0;  // an image that began in the tile before
-  for (int e = skipped * kWriteColumns + int(threadIdx.x); e < p.images * kWriteColumns; e += kWriteThreads) {
-    const int64_t m = p.first_column + e % kWriteColumns;
+  for (int e = skipped * kProductColumns + int(threadIdx.x); e < p.images * kProductColumns; e += kProductThreads) {
+    const int64_t m = p.first_column + e % kProductColumns;
     if (m < a.M)
-      static_cast<T*>(a.image_side.slopes)[(p.first_image + e / kWriteColumns) * (a.M + 1) + m] = p.from_image[e];
+      static_cast<T*>(a.image_side.slopes)[(p.first_image + e / kProductColumns) * (a.M + 1) + m] = p.from_image[e];
   }
 }
 
 // One image, blockIdx.x, and 128 memory channels, blockIdx.y: dv from v; and once an image, dz and its sum.
 template <typename S>
-__global__ void __launch_bounds__(kWriteThreads) write_finish_slopes(const __grid_constant__ WriteBackwardArgs a) {
+__global__ void __launch_bounds__(kProductThreads) write_finish_slopes(const __grid_constant__ WriteBackwardArgs a) {
   using T = typename Compute<S>::type;
   const int64_t R = a.B * a.L, b = blockIdx.x, first = b * a.L;
   const T *open = static_cast<const T*>(a.gates), *closed = open + R;
-  const int64_t m = int64_t(blockIdx.y) * kWriteThreads + threadIdx.x;
+  const int64_t m = int64_t(blockIdx.y) * kProductThreads + threadIdx.x;
   if (m < a.M) {
     T sum = 0;
     for (int64_t row = first; row < first + a.L; ++row) sum += closed[row] * T(read(*at<S>(a.grad, row * a.M + m)));
@@ -176,7 +169,7 @@ __global__ void __launch_bounds__(kWriteThreads) write_finish_slopes(const __gri
   T of_image = 0;
   for (int64_t row = first + threadIdx.x; row < first + a.L; row += kWarp) {
     T dz = 0;
-    for (int64_t tile = 0; tile < tiles_of(a.M, kWriteColumns); ++tile)
+    for (int64_t tile = 0; tile < tiles_of(a.M, kProductColumns); ++tile)
       dz += static_cast<const T*>(a.gate_parts)[tile * R + row];
     dz *= open[row] * closed[row];
     static_cast<T*>(a.words_side.slopes)[row * (a.M + 1) + a.M] = dz;
@@ -197,40 +190,30 @@ struct LinearTile {
     return static_cast<const T*>(side.slopes) + row * (M + 1) + m;
   }
 
-  // Calls `to(row, column, sum)` for the elements inside that this thread owns.
-  template <typename To>
-  static MEMGAN_DEVICE void store(const Product<T>& product, int64_t rows, int64_t columns, To to) {
-    MEMGAN_UNROLL
-    for (int i = 0; i < Product<T>::kEach; ++i) {
-      MEMGAN_UNROLL
-      for (int j = 0; j < Product<T>::kEach; ++j)
-        if (product.row(i) < rows && product.column(j) < columns) to(product.row(i), product.column(j), product.sums[i][j]);
-    }
-  }
-
   MEMGAN_DEVICE void of_x(int64_t tile) const {
-    const int64_t columns = tiles_of(side.inputs, kWriteColumns);
-    const int64_t row = tile / columns * kWriteRows, column = tile % columns * kWriteColumns;
+    const int64_t columns = tiles_of(side.inputs, kProductColumns);
+    const int64_t row = tile / columns * kProductRows, column = tile % columns * kProductColumns;
     const int64_t rows_left = side.rows - row, columns_left = side.inputs - column;
     Product<T> product(shared_memory());
     product.template compute<false>(
         M, Factor<T, Lies::along>{slope(row, 0), M + 1, rows_left},
         Factor<S, Lies::across>{at<S>(side.weight, column), side.inputs, columns_left});
     S* to = static_cast<S*>(side.grad_x) + row * side.inputs + column;
-    store(product, rows_left, columns_left, [&](int i, int j, T sum) {
-      to[i * side.inputs + j] = written<S>(sum + *slope(row + i, M) * T(read(*at<S>(side.gate, column + j))));
+    product.each(rows_left, columns_left, [&](int i, int j, T sum) {
+      const T grad = sum + *slope(row + i, M) * T(read(*at<S>(side.gate, column + j)));
+      to[i * side.inputs + j] = written<S>(side.real == nullptr || side.real[row + i] ? grad : T(0));
     });
   }
 
   MEMGAN_DEVICE void of_weight(int64_t tile) const {  // rows of the weight, the gate's behind them
-    const int64_t of_inputs = tiles_of(side.inputs, kWriteColumns), columns = of_inputs > 0 ? of_inputs : 1;
-    const int64_t m = tile / columns * kWriteRows, column = tile % columns * kWriteColumns;
+    const int64_t of_inputs = tiles_of(side.inputs, kProductColumns), columns = of_inputs > 0 ? of_inputs : 1;
+    const int64_t m = tile / columns * kProductRows, column = tile % columns * kProductColumns;
     const int64_t rows_left = M + 1 - m, columns_left = side.inputs - column;
     Product<T> product(shared_memory());
     product.template compute<true>(
         side.rows, Factor<T, Lies::across>{slope(0, m), M + 1, rows_left},
-        Factor<S, Lies::across>{at<S>(side.x, column), side.inputs, columns_left});
-    store(product, rows_left, columns_left, [&](int i, int j, T sum) {
+        Factor<S, Lies::across>{at<S>(side.x, column), side.inputs, columns_left, side.real});
+    product.each(rows_left, columns_left, [&](int i, int j, T sum) {
       if (m + i < M) static_cast<S*>(side.grad_weight)[(m + i) * side.inputs + column + j] = written<S>(sum);
       else static_cast<S*>(side.grad_gate)[column + j] = written<S>(sum);
     });
@@ -241,7 +224,7 @@ struct LinearTile {
 };
 
 template <typename S>
-__global__ void __launch_bounds__(kWriteThreads, kWriteBlocks) write_backward(const __grid_constant__ WriteBackwardArgs a) {
+__global__ void __launch_bounds__(kProductThreads, kProductBlocks) write_backward(const __grid_constant__ WriteBackwardArgs a) {
   const int64_t of_words = tiles_of_x(a.words_side) + tiles_of_weight(a.words_side, a.M);
   const bool image = blockIdx.x >= of_words;
   const LinearBackward& side = image ? a.image_side : a.words_side;

@@ -6,7 +6,7 @@
 namespace memgan::cuda {
 
 inline Grid write_grid(const WriteArgs& a, int64_t shared, void* stream) {
-  return {tiles_of(a.B * a.L, kWriteRows), tiles_of(a.M, kWriteColumns), kWriteThreads, shared, stream};
+  return {tiles_of(a.B * a.L, kProductRows), tiles_of(a.M, kProductColumns), kProductThreads, shared, stream};
 }
 
 template <typename S>
@@ -16,7 +16,7 @@ const char* write_forward_of(const WriteForwardArgs& a, void* stream) {
 
 // Bytes of workspace of the backward.
 inline int64_t write_workspace(const WriteArgs& a) {
-  const int64_t rows = a.B * a.L, numbers = (rows + a.B) * (a.M + 1) + (2 + tiles_of(a.M, kWriteColumns)) * rows;
+  const int64_t rows = a.B * a.L, numbers = (rows + a.B) * (a.M + 1) + (2 + tiles_of(a.M, kProductColumns)) * rows;
   return numbers * (a.dtype == Dtype::float64 ? 8 : 4);
 }
 
@@ -33,14 +33,14 @@ const char* write_backward_of(WriteBackwardArgs a, void* stream) {
   a.words_side.slopes = take(rows * (a.M + 1));
   a.image_side.slopes = take(a.B * (a.M + 1));
   a.gates = take(2 * rows);
-  a.gate_parts = take(tiles_of(a.M, kWriteColumns) * rows);
+  a.gate_parts = take(tiles_of(a.M, kProductColumns) * rows);
   if (const char* error = launch(write_slopes<S>, write_grid(a, kWriteShared<T>, stream), a)) return error;
-  const int64_t channels = tiles_of(a.M, kWriteThreads);
-  const Grid images{a.B, channels > 0 ? channels : 1, kWriteThreads, 0, stream};
+  const int64_t channels = tiles_of(a.M, kProductThreads);
+  const Grid images{a.B, channels > 0 ? channels : 1, kProductThreads, 0, stream};
   if (const char* error = launch(write_finish_slopes<S>, images, a)) return error;
   const int64_t tiles = tiles_of_x(a.words_side) + tiles_of_weight(a.words_side, a.M) + tiles_of_x(a.image_side) +
                         tiles_of_weight(a.image_side, a.M);
-  return launch(write_backward<S>, {tiles, 1, kWriteThreads, Product<T>::kBytes, stream}, a);
+  return launch(write_backward<S>, {tiles, 1, kProductThreads, Product<T>::kBytes, stream}, a);
 }
 
 // nullptr, or why the device refused.
