@@ -81,7 +81,7 @@ def sanitizer(arguments: argparse.Namespace, result: Path) -> list[str]:
 
 def profile(arguments: argparse.Namespace, result: Path) -> list[str]:
     return [
-        *("ncu", "--clock-control", "none", "--kernel-name", "regex:attend|write", "--set", "basic"),
+        *("ncu", "--clock-control", "none", "--kernel-name", "regex:attend|write|project", "--set", "basic"),
         *("--section", "MemoryWorkloadAnalysis", "--section", "WarpStateStats", "--csv", "--page", "details"),
         *(
             "--log-file",

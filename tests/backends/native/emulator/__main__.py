@@ -129,8 +129,8 @@ FAULTS = (
     ),
     Fault(  # a bound of a factor moved
         "product.h",
-        "to[n] = q.at < f.count && first",
-        "to[n] = q.at <= f.count && first",
+        "inside = q.at < f.count && first",
+        "inside = q.at <= f.count && first",
         "address,undefined",
         "heap-buffer-overflow",
         torch.float32,
@@ -150,6 +150,27 @@ FAULTS = (
         "thread",
         "data race",
     ),
+    Fault(  # a block counts as arrived before all its numbers are there
+        "product.h",
+        "__syncthreads();  // all of the block's numbers are there, before it counts as arrived",
+        "",
+        "thread",
+        "data race",
+    ),
+    Fault(  # and no block takes itself for the last
+        "product.h",
+        "*before + 1 != unsigned(parts)",
+        "true",
+        "",
+        "was not written",
+    ),
+    Fault(  # what counts them begins anywhere
+        "write_kernels.h",
+        "side->arrived[i] = 0;",
+        ";",
+        "",
+        "was not written",
+    ),
     Fault(  # a bound of the second stretch of columns moved
         "project_kernels.h",
         "columns = p.channels - column;",
@@ -166,7 +187,7 @@ FAULTS = (
     ),
     Fault(  # every block writes the keys' gradients
         "project_kernels.h",
-        "work.of_weight(a.values, tile - of_memory - of_keys)",
+        "work.of_weight(a.values, block - of_memory - of_keys)",
         "work.of_weight(a.keys, 0)",
         "thread",
         "data race",

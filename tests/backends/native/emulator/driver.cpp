@@ -122,8 +122,6 @@ void run_write(const Case& in) {
   in.launched("forward", [&] { return write_forward_of<S>(f, nullptr); });
   WriteBackwardArgs a;
   describe(in, a);
-  const Workspace workspace(write_workspace(a));
-  a.workspace = workspace.bytes.get();
   a.grad = in.data("grad_memory");
   const auto side = [&](int64_t rows, int64_t inputs, const void* x, const std::string& of, const char* summary,
                         const bool* real) {
@@ -134,6 +132,8 @@ void run_write(const Case& in) {
   };
   a.words_side = side(a.B * a.L, a.E, a.words, "word", "words", a.real);
   a.image_side = side(a.B, a.C, a.summary, "image", "image_summary", nullptr);
+  const Workspace workspace(write_workspace(a));
+  a.workspace = workspace.bytes.get();
   in.launched("backward", [&] { return write_backward_of<S>(a, nullptr); });
   for (const char* name :
        {"memory", "grad_words", "grad_image_summary", "grad_word_weight", "grad_word_bias", "grad_image_weight",
@@ -157,6 +157,8 @@ void run_project(const Case& in) {
   a.keys = side("key"), a.values = side("value");
   in.launched("forward", [&] { return project_forward_of<S>(a, nullptr); });
   a.grad_memory = in.data("grad_memory");
+  const Workspace workspace(project_workspace(a));
+  a.workspace = workspace.bytes.get();
   in.launched("backward", [&] { return project_backward_of<S>(a, nullptr); });
   for (const char* name :
        {"keys", "values", "grad_memory", "grad_key_weight", "grad_key_bias", "grad_value_weight", "grad_value_bias"})

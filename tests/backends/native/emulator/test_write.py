@@ -17,6 +17,7 @@ SHAPES = {  # B, L, E, C, M
     "primes": (3, 5, 7, 11, 13),
     "many images in a tile of rows, many tiles": (23, 2, 37, 41, 67),
     "an image over tiles of rows": (2, 35, 33, 3, 70),
+    "a sum that many blocks share": (5, 77, 20, 3, 40),
     "one of each": (1, 1, 1, 1, 1),
 }
 

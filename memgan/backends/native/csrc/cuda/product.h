@@ -1,7 +1,8 @@
 // The matrix product of the kernels of memory_write and memory_project: one block, 32 rows by 64 columns, in full precision.
 //
 // The products are small (some hundred rows, a few hundred deep) and there are many of them, so what counts is that one
-// launch does all: no tensor cores, no splitting of the sum over depth, and with it one order of every sum.
+// launch does all: no tensor cores. A long sum over rows may be shared by several blocks; the one that comes last adds their
+// parts in order, so every sum has one order, whichever block that is.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,20 @@ MEMGAN_DEVICE const S* at(const void* data, int64_t index) {
 template <typename T>
 MEMGAN_DEVICE T relu(T x) {
   return x <= T(0) ? T(0) : x;
+}
+
+// Of a sum over rows: how many blocks share it, and the rows of each. By sizes alone, so that results are the same bits on
+// every GPU.
+struct Split {
+  int64_t parts = 1, rows = 0;
+};
+constexpr int64_t kEnoughTiles = 160;  // of a launch that none of a GPU's multiprocessors is idle
+inline Split split_of(int64_t rows, int64_t tiles) {
+  const int64_t steps = tiles_of(rows, kProductDepth), wanted = tiles > 0 ? kEnoughTiles / tiles : 1;
+  const int64_t parts = steps < wanted ? steps : wanted;
+  if (parts <= 1) return {1, rows};
+  const int64_t of_part = tiles_of(steps, parts) * kProductDepth;
+  return {tiles_of(rows, of_part), of_part};
 }
 
 template <typename T>
@@ -119,6 +134,34 @@ struct Product {
       for (int j = 0; j < kEach; ++j)
         if (row(i) < rows && column(j) < columns) to(row(i), column(j), sums[i][j]);
     }
+  }
+
+  // What a block keeps of its part of a shared sum.
+  static constexpr int64_t kPartNumbers = (kEach * kEach + 1) * kProductThreads;
+
+  // The sums of all parts in the block that comes last, which is told so. `kept` is the tile's in the workspace, [parts]
+  // [kPartNumbers]; `arrived` counts its blocks from 0.
+  MEMGAN_DEVICE bool complete(int64_t parts, int64_t part, T* kept, unsigned* arrived) {
+    if (parts == 1) return true;
+    T* mine = kept + part * kPartNumbers + threadIdx.x;
+    MEMGAN_UNROLL
+    for (int n = 0; n < kEach * kEach; ++n) mine[n * kProductThreads] = sums[n / kEach][n % kEach];
+    mine[kEach * kEach * kProductThreads] = row_sum;
+    unsigned* before = reinterpret_cast<unsigned*>(left);
+    __threadfence();
+    __syncthreads();  // all of the block's numbers are there, before it counts as arrived
+    if (threadIdx.x == 0) *before = atomicAdd(arrived, 1u);
+    __syncthreads();
+    if (*before + 1 != unsigned(parts)) return false;
+    __threadfence();
+    MEMGAN_UNROLL
+    for (int n = 0; n <= kEach * kEach; ++n) {
+      T sum = 0;
+      for (int64_t p = 0; p < parts; ++p) sum += kept[p * kPartNumbers + n * kProductThreads + threadIdx.x];
+      if (n < kEach * kEach) sums[n / kEach][n % kEach] = sum;
+      else row_sum = sum;
+    }
+    return true;
   }
 
  private:

@@ -14,6 +14,9 @@ struct Projection {
   void* out = nullptr;                                    // (R, channels), the forward's
   const void *result = nullptr, *grad = nullptr;          // (R, channels): y, and its gradient
   void *grad_weight = nullptr, *grad_bias = nullptr;
+  // In the workspace, set by the launch: what blocks that share a tile of the weight keep, and how many have come.
+  void* kept = nullptr;
+  unsigned* arrived = nullptr;
 };
 
 struct ProjectArgs {
@@ -25,6 +28,8 @@ struct ProjectArgs {
 
 struct ProjectBackwardArgs : ProjectArgs {
   void* grad_memory = nullptr;  // (R, M)
+  void* workspace = nullptr;    // as many bytes as `project_workspace` says
+  Split split;                  // of the sums over rows; set by the launch
 };
 
 MEMGAN_BOTH int64_t project_tiles_of_memory(const ProjectArgs& a) {

@@ -62,6 +62,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> memory_project_backward(
     return std::pair{weight, bias};
   };
   const auto of_keys = fill(a.keys, grad_keys, keys), of_values = fill(a.values, grad_values, values);
+  const Tensor workspace = empty_on(memory, {project_workspace(a)}, ScalarType::Byte);
+  a.workspace = workspace.mutable_data_ptr();
   with_stored(a.dtype, [&](auto s) {
     check_launch(project_backward_of<decltype(s)>(a, device.stream()), "the backward of memory_project");
   });

@@ -1,7 +1,7 @@
 // Projecting: k_l = [M_k m_l + b_k]+ and v_l = [M_v m_l + b_v]+, and the backward. With G_k and G_v the gradients of the
 // results, dk = G_k [k > 0] and dv = G_v [v > 0] are taken from memory as factors of
 //   grad_m = dk M_k + dv M_v     grad_M_k = dk^T m     grad_b_k = sum dk     and of the values the same
-// One launch each.
+// One launch forward; backward two, of which the first clears what the blocks of the other count.
 #pragma once
 
 #include "project.h"
@@ -52,13 +52,17 @@ struct ProjectTile {
     product.each(rows, columns, [&](int i, int j, T sum) { to[i * a.M + j] = written<S>(sum); });
   }
 
-  MEMGAN_DEVICE void of_weight(const Projection& p, int64_t tile) const {
+  MEMGAN_DEVICE void of_weight(const Projection& p, int64_t block) const {
+    const int64_t tile = block / a.split.parts, part = block % a.split.parts, first = part * a.split.rows;
     const int64_t of_inputs = tiles_of(a.M, kProductColumns), across = of_inputs > 0 ? of_inputs : 1;
     const int64_t channel = tile / across * kProductRows, column = tile % across * kProductColumns;
     const int64_t rows = p.channels - channel, columns = a.M - column;
     Product<T> product(shared_memory());
     product.template compute<true>(
-        a.R, slopes<Lies::across>(p, 0, channel, rows), Factor<S, Lies::across>{at<S>(a.memory, column), a.M, columns});
+        a.R - first < a.split.rows ? a.R - first : a.split.rows, slopes<Lies::across>(p, first, channel, rows),
+        Factor<S, Lies::across>{at<S>(a.memory, first * a.M + column), a.M, columns});
+    T* kept = static_cast<T*>(p.kept) + tile * a.split.parts * Product<T>::kPartNumbers;
+    if (!product.complete(a.split.parts, part, kept, p.arrived + tile)) return;
     S* to = static_cast<S*>(p.grad_weight) + channel * a.M + column;
     product.each(rows, columns, [&](int i, int j, T sum) { to[i * a.M + j] = written<S>(sum); });
     const int64_t of_bias = channel + threadIdx.x / 4;
@@ -67,16 +71,25 @@ struct ProjectTile {
   }
 };
 
+MEMGAN_BOTH int64_t counts_of(const ProjectBackwardArgs& a) {
+  return project_tiles_of_weight(a, a.keys) + project_tiles_of_weight(a, a.values);
+}
+template <typename S>
+__global__ void __launch_bounds__(kProductThreads) project_clear_counts(const __grid_constant__ ProjectBackwardArgs a) {
+  const int64_t i = int64_t(blockIdx.x) * kProductThreads + threadIdx.x;  // the values' behind the keys'
+  if (i < counts_of(a)) a.keys.arrived[i] = 0;
+}
+
 // Tiles of the memory's gradient, then of the keys' weight, then of the values'.
 template <typename S>
 __global__ void __launch_bounds__(kProductThreads, kProductBlocks)
     project_backward(const __grid_constant__ ProjectBackwardArgs a) {
   const ProjectTile<S> work{a};
-  const int64_t of_memory = project_tiles_of_memory(a), of_keys = project_tiles_of_weight(a, a.keys);
-  const int64_t tile = blockIdx.x;
-  if (tile < of_memory) work.of_memory(tile);
-  else if (tile < of_memory + of_keys) work.of_weight(a.keys, tile - of_memory);
-  else work.of_weight(a.values, tile - of_memory - of_keys);
+  const int64_t of_memory = project_tiles_of_memory(a);
+  const int64_t of_keys = project_tiles_of_weight(a, a.keys) * a.split.parts, block = blockIdx.x;
+  if (block < of_memory) work.of_memory(block);
+  else if (block < of_memory + of_keys) work.of_weight(a.keys, block - of_memory);
+  else work.of_weight(a.values, block - of_memory - of_keys);
 }
 
 }  // namespace memgan::cuda

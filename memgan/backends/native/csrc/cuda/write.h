@@ -29,7 +29,11 @@ struct LinearBackward {
   const void *x = nullptr, *weight = nullptr, *gate = nullptr;  // (rows, inputs), (M, inputs), (inputs,)
   const bool* real = nullptr;  // (rows,), false for rows that count as zeros; nullptr: all are real
   void *grad_x = nullptr, *grad_weight = nullptr, *grad_bias = nullptr, *grad_gate = nullptr;
-  void* slopes = nullptr;  // in the workspace, set by the launch: (rows, M + 1), gradients of y and, last, of the logit
+  // In the workspace, set by the launch: (rows, M + 1), gradients of y and, last, of the logit; what blocks that share a
+  // tile of the weight keep, and how many of them have come.
+  void *slopes = nullptr, *kept = nullptr;
+  unsigned* arrived = nullptr;
+  Split split;
 };
 
 struct WriteBackwardArgs : WriteArgs {
@@ -49,5 +53,6 @@ MEMGAN_BOTH int64_t tiles_of_weight(const LinearBackward& s, int64_t M) {
   const int64_t columns = tiles_of(s.inputs, kProductColumns);
   return tiles_of(M + 1, kProductRows) * (columns > 0 ? columns : 1);
 }
+MEMGAN_BOTH int64_t blocks_of_weight(const LinearBackward& s, int64_t M) { return tiles_of_weight(s, M) * s.split.parts; }
 
 }  // namespace memgan::cuda

@@ -165,7 +165,12 @@ __global__ void __launch_bounds__(kProductThreads) write_finish_slopes(const __g
     T& slope = static_cast<T*>(a.image_side.slopes)[b * (a.M + 1) + m];
     slope = a.L == 0 || slope <= T(0) ? T(0) : sum;
   }
-  if (blockIdx.y > 0 || threadIdx.x >= kWarp) return;
+  if (blockIdx.y > 0) return;
+  if (b == 0)
+    for (const LinearBackward* side : {&a.words_side, &a.image_side})
+      if (side->split.parts > 1)
+        for (int64_t i = threadIdx.x; i < tiles_of_weight(*side, a.M); i += kProductThreads) side->arrived[i] = 0;
+  if (threadIdx.x >= kWarp) return;
   T of_image = 0;
   for (int64_t row = first + threadIdx.x; row < first + a.L; row += kWarp) {
     T dz = 0;
@@ -205,14 +210,21 @@ struct LinearTile {
     });
   }
 
-  MEMGAN_DEVICE void of_weight(int64_t tile) const {  // rows of the weight, the gate's behind them
+  MEMGAN_DEVICE void of_weight(int64_t block) const {  // rows of the weight, the gate's behind them
+    const int64_t tile = block / side.split.parts, part = block % side.split.parts;
+    const int64_t first = part * side.split.rows;
+    const int64_t depth = side.rows - first < side.split.rows ? side.rows - first : side.split.rows;
     const int64_t of_inputs = tiles_of(side.inputs, kProductColumns), columns = of_inputs > 0 ? of_inputs : 1;
     const int64_t m = tile / columns * kProductRows, column = tile % columns * kProductColumns;
     const int64_t rows_left = M + 1 - m, columns_left = side.inputs - column;
     Product<T> product(shared_memory());
     product.template compute<true>(
-        side.rows, Factor<T, Lies::across>{slope(0, m), M + 1, rows_left},
-        Factor<S, Lies::across>{at<S>(side.x, column), side.inputs, columns_left, side.real});
+        depth, Factor<T, Lies::across>{slope(first, m), M + 1, rows_left},
+        Factor<S, Lies::across>{
+            at<S>(side.x, first * side.inputs + column), side.inputs, columns_left,
+            side.real == nullptr ? nullptr : side.real + first});
+    T* kept = static_cast<T*>(side.kept) + tile * side.split.parts * Product<T>::kPartNumbers;
+    if (!product.complete(side.split.parts, part, kept, side.arrived + tile)) return;
     product.each(rows_left, columns_left, [&](int i, int j, T sum) {
       if (m + i < M) static_cast<S*>(side.grad_weight)[(m + i) * side.inputs + column + j] = written<S>(sum);
       else static_cast<S*>(side.grad_gate)[column + j] = written<S>(sum);
@@ -225,7 +237,7 @@ struct LinearTile {
 
 template <typename S>
 __global__ void __launch_bounds__(kProductThreads, kProductBlocks) write_backward(const __grid_constant__ WriteBackwardArgs a) {
-  const int64_t of_words = tiles_of_x(a.words_side) + tiles_of_weight(a.words_side, a.M);
+  const int64_t of_words = tiles_of_x(a.words_side) + blocks_of_weight(a.words_side, a.M);
   const bool image = blockIdx.x >= of_words;
   const LinearBackward& side = image ? a.image_side : a.words_side;
   const LinearTile<S> work{side, a.M};

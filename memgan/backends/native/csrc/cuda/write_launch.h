@@ -14,10 +14,22 @@ const char* write_forward_of(const WriteForwardArgs& a, void* stream) {
   return launch(write_forward<S>, write_grid(a, kWriteShared<typename Compute<S>::type>, stream), a);
 }
 
+inline void split_sums(WriteBackwardArgs& a) {
+  for (LinearBackward* side : {&a.words_side, &a.image_side})
+    side->split = split_of(side->rows, tiles_of_weight(*side, a.M));
+}
+
 // Bytes of workspace of the backward.
-inline int64_t write_workspace(const WriteArgs& a) {
-  const int64_t rows = a.B * a.L, numbers = (rows + a.B) * (a.M + 1) + (2 + tiles_of(a.M, kProductColumns)) * rows;
-  return numbers * (a.dtype == Dtype::float64 ? 8 : 4);
+inline int64_t write_workspace(WriteBackwardArgs a) {
+  split_sums(a);
+  const int64_t rows = a.B * a.L;
+  int64_t numbers = (rows + a.B) * (a.M + 1) + (2 + tiles_of(a.M, kProductColumns)) * rows, counts = 0;
+  for (const LinearBackward* side : {&a.words_side, &a.image_side})
+    if (side->split.parts > 1) {
+      numbers += blocks_of_weight(*side, a.M) * Product<float>::kPartNumbers;
+      counts += tiles_of_weight(*side, a.M);
+    }
+  return numbers * (a.dtype == Dtype::float64 ? 8 : 4) + counts * int64_t(sizeof(unsigned));
 }
 
 template <typename S>
@@ -34,13 +46,22 @@ const char* write_backward_of(WriteBackwardArgs a, void* stream) {
   a.image_side.slopes = take(a.B * (a.M + 1));
   a.gates = take(2 * rows);
   a.gate_parts = take(tiles_of(a.M, kProductColumns) * rows);
+  split_sums(a);
+  for (LinearBackward* side : {&a.words_side, &a.image_side})
+    if (side->split.parts > 1) side->kept = take(blocks_of_weight(*side, a.M) * Product<T>::kPartNumbers);
+  unsigned* counts = reinterpret_cast<unsigned*>(next);
+  for (LinearBackward* side : {&a.words_side, &a.image_side})
+    if (side->split.parts > 1) {
+      side->arrived = counts;
+      counts += tiles_of_weight(*side, a.M);
+    }
   if (const char* error = launch(write_slopes<S>, write_grid(a, kWriteShared<T>, stream), a)) return error;
   const int64_t channels = tiles_of(a.M, kProductThreads);
   const Grid images{a.B, channels > 0 ? channels : 1, kProductThreads, 0, stream};
   if (const char* error = launch(write_finish_slopes<S>, images, a)) return error;
-  const int64_t tiles = tiles_of_x(a.words_side) + tiles_of_weight(a.words_side, a.M) + tiles_of_x(a.image_side) +
-                        tiles_of_weight(a.image_side, a.M);
-  return launch(write_backward<S>, {tiles, 1, kProductThreads, Product<T>::kBytes, stream}, a);
+  const int64_t blocks = tiles_of_x(a.words_side) + blocks_of_weight(a.words_side, a.M) + tiles_of_x(a.image_side) +
+                         blocks_of_weight(a.image_side, a.M);
+  return launch(write_backward<S>, {blocks, 1, kProductThreads, Product<T>::kBytes, stream}, a);
 }
 
 // nullptr, or why the device refused.
