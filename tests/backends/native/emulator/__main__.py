@@ -1,25 +1,21 @@
 """``python -m tests.backends.native.emulator``: CUDA kernels, emulated under sanitizers, are clean; faults are seen.
 
-A fault is one line of the kernels changed in a copy of them; a check that lets its fault through fails the run. Seen
-are races (ThreadSanitizer is told of every CUDA thread and of no order but what barriers make), what is read or written
-outside a buffer, undefined behaviour, results that nobody writes, and copies that nobody waits for.
+Seen are races (ThreadSanitizer is told of every CUDA thread and of no order but what barriers make), what is read or
+written outside a buffer, undefined behaviour, results that nobody writes, and copies that nobody waits for.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from memgan.backends.native import build
+from tests.backends.native import faults
 from tests.backends.native.emulator.driver import Case, compiled
 from tests.backends.native.emulator.plain_case import PlainCase, project_case, write_case
 from tests.backends.native.inputs import Inputs
@@ -35,14 +31,9 @@ STORED = {torch.float32: "float", torch.bfloat16: "Bf16"}  # in C++
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One line of the kernels made wrong, and what a check must then say."""
+class Fault(faults.Fault):
+    """Planted in the CUDA kernels."""
 
-    file: str
-    line: str
-    wrong: str
-    sanitizer: str
-    said: str
     dtype: torch.dtype = torch.bfloat16  # on tensor cores; float32: on lanes
 
 
@@ -276,40 +267,17 @@ def clean(folder: Path, sanitizer: str) -> int:
     return int(told != "")
 
 
-def planted(folder: Path, index: int) -> int:
-    """1: the fault went through."""
-    fault, copy = FAULTS[index], folder / f"faulty{index}"
-    shutil.copytree(build.CSRC, copy)
-    path = copy / "cuda" / fault.file
-    text = path.read_text()
-    if text.count(fault.line) != 1:
-        raise SystemExit(f"{fault.file} does not hold the line that the fault changes: {fault.line}")
-    path.write_text(text.replace(fault.line, fault.wrong))
+def told_of(folder: Path, fault: Fault) -> str:
+    """What the checks say of the kernels with a fault."""
+    kernels = faults.copy_with(fault, "cuda", folder)
     flags = (*SANITIZERS[fault.sanitizer], f"-DONLY={STORED[fault.dtype]}")
     cases: Sequence[Case | PlainCase] = attend_cases(fault.dtype)
     if fault.file.startswith(("write", "product")):
         cases = write_cases(fault.dtype)
     if fault.file.startswith("project"):
         cases = project_cases(fault.dtype)
-    told = objections(compiled(copy, *flags, kernels=copy / "cuda"), copy, cases)
-    seen = fault.said in told
-    print(
-        f"planted in {fault.file}: {'seen' if seen else f'MISSED: {told[-2000:]}'} ({fault.said})", flush=True
-    )
-    return int(not seen)
-
-
-def main() -> int:
-    """0: the kernels are clean, and every planted fault was seen; or there is no compiler, which is said."""
-    if build.compiler() is None:
-        print(f"unavailable: {build.NoCompiler()}")
-        return 0
-    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(build._jobs()) as pool:
-        folder = Path(temporary)
-        runs = [pool.submit(clean, folder, name) for name in SANITIZERS if name]
-        runs += [pool.submit(planted, folder, index) for index in range(len(FAULTS))]
-        return int(sum(run.result() for run in runs) > 0)
+    return objections(compiled(folder, *flags, kernels=kernels), folder, cases)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.run_all(clean, filter(None, SANITIZERS), told_of, FAULTS))

@@ -1,21 +1,17 @@
 """``python -m tests.backends.native.sanitizers``: clean kernels pass, and each check sees its planted fault.
 
-The kernels are plain C++, so the driver needs neither torch nor Python. A fault is one line of the kernels changed in
-a copy of them; a check that lets its fault through fails the run.
+The kernels are plain C++, so the driver needs neither torch nor Python.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from memgan.backends.native import build
+from tests.backends.native.faults import Fault, copy_with, run_all
 
 CPU = build.CSRC / "cpu"
 DRIVER = Path(__file__).parent / "driver.cpp"
@@ -26,17 +22,6 @@ namespace memgan::cpu {
 const Kernels& kernels() { return kernels_generic(); }
 }
 """
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One line of the kernels made wrong, and what a check must then say."""
-
-    file: str
-    line: str
-    wrong: str
-    sanitizer: str
-    said: str
 
 
 FAULTS = (
@@ -119,33 +104,13 @@ def clean(folder: Path, name: str) -> int:
     return wrong
 
 
-def planted(folder: Path, index: int) -> int:
-    """1: the fault went through."""
-    fault, copy = FAULTS[index], folder / f"faulty{index}"
-    shutil.copytree(build.CSRC, copy)
-    path = copy / "cpu" / fault.file
-    text = path.read_text()
-    if text.count(fault.line) != 1:
-        raise SystemExit(f"{fault.file} does not hold the line that the fault changes: {fault.line}")
-    path.write_text(text.replace(fault.line, fault.wrong))
-    compile_driver(copy / "cpu", SANITIZERS[fault.sanitizer], copy / "program", generic=True)
-    code, words = run(copy / "program", "generic")
-    seen = code != 0 and fault.said in words
-    print(f"planted in {fault.file}: {'seen' if seen else 'MISSED'} ({fault.said})", flush=True)
-    return int(not seen)
-
-
-def main() -> int:
-    """0: the kernels are clean, and every planted fault was seen; or there is no compiler, which is said."""
-    if build.compiler() is None:
-        print(f"unavailable: {build.NoCompiler()}")
-        return 0
-    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(build._jobs()) as pool:
-        folder = Path(temporary)
-        runs = [pool.submit(clean, folder, name) for name in SANITIZERS]
-        runs += [pool.submit(planted, folder, index) for index in range(len(FAULTS))]
-        return int(sum(run.result() for run in runs) > 0)
+def told_of(folder: Path, fault: Fault) -> str:
+    """What the checks say of the kernels with a fault."""
+    kernels = copy_with(fault, "cpu", folder)
+    compile_driver(kernels, SANITIZERS[fault.sanitizer], folder / "program", generic=True)
+    code, words = run(folder / "program", "generic")
+    return words if code != 0 else ""
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_all(clean, SANITIZERS, told_of, FAULTS))
