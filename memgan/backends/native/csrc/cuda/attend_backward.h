@@ -160,7 +160,7 @@ struct TensorBackward {
     const int t = lane % 4;
     float largest = -INFINITY, z = 0, total = 0, read_dot = 0, from_read = 0, given_dot = 0;
     MEMGAN_UNROLL
-    for (int j = 0; j < 2 * kSixteens; ++j)
+    for (int j = 0; j < 2 * kSixteens; ++j) {
       MEMGAN_UNROLL
       for (int e = 0; e < 2; ++e) {
         float& x = s[j][2 * h + e];
@@ -169,6 +169,7 @@ struct TensorBackward {
         x *= float(a.scale);
         if (l < packed.count) largest = largest > x ? largest : x;
       }
+    }
     largest = largest_of_row(largest);
     MEMGAN_UNROLL
     for (int j = 0; j < 2 * kSixteens; ++j) {
@@ -249,10 +250,11 @@ struct TensorBackward {
       }
       if constexpr (!in_registers) {
         MEMGAN_UNROLL
-        for (int j = 0; j < 2 * kSixteens; ++j)
+        for (int j = 0; j < 2 * kSixteens; ++j) {
           MEMGAN_UNROLL
           for (int h = 0; h < 2; ++h)
             if (j < 2 * sixteens) E::store_pair(ga + 8 * h * room.scores_row + 8 * j, q[j][2 * h], q[j][2 * h + 1]);
+        }
       }
       float s[2 * kSixteens][4] = {};
       MEMGAN_NO_UNROLL
@@ -279,7 +281,7 @@ struct TensorBackward {
       const S *factors = slots ? room.ds : room.ga, *tiles = slots ? room.r : room.G;
       float x[2][4] = {};
       MEMGAN_NO_UNROLL
-      for (int w = 0; w < warps; ++w)
+      for (int w = 0; w < warps; ++w) {
         MEMGAN_UNROLL
         for (int p = 0; p < kPixels; p += 16) {
           Left factor;
@@ -289,6 +291,7 @@ struct TensorBackward {
           MEMGAN_UNROLL
           for (int n = 0; n < 2; ++n) E::multiply(x[n], factor, pixels, n);
         }
+      }
       float* to = slots ? sums : sums + (a.L + 1) * a.C;
       const int limit = slots ? packed.rows : packed.count;
       MEMGAN_UNROLL
@@ -323,7 +326,7 @@ struct TensorBackward {
           }
         }
         MEMGAN_UNROLL
-        for (int n = 0; n < 2; ++n)
+        for (int n = 0; n < 2; ++n) {
           MEMGAN_UNROLL
           for (int h = 0; h < 2; ++h) {
             const int p = m + 8 * n + lane % 4 * 2;
@@ -336,6 +339,7 @@ struct TensorBackward {
             }
             E::store_pair(at, low, high);
           }
+        }
       }
     }
   }
@@ -348,7 +352,7 @@ struct TensorBackward {
 
   MEMGAN_DEVICE void read_sums() const {
     MEMGAN_UNROLL
-    for (int j = 0; j < 2 * kSixteens; ++j)
+    for (int j = 0; j < 2 * kSixteens; ++j) {
       MEMGAN_UNROLL
       for (int e = 0; e < 2; ++e) {
         float x;
@@ -359,6 +363,7 @@ struct TensorBackward {
         const int l = 8 * j + lane % 4 * 2 + e;
         if (lane < 4 && l < packed.rows) room.read_sums[warp * room.words + l] = x;
       }
+    }
   }
 };
 

@@ -46,10 +46,11 @@ struct Engine {  // bfloat16 and float16
   // Sums over k of products of two left factors' equal places, rows g and g + 8.
   MEMGAN_DEVICE static void add_dots(float (&dot)[2], const Left& a, const Left& b) {
     MEMGAN_UNROLL
-    for (int i = 0; i < 4; ++i)
+    for (int i = 0; i < 4; ++i) {
       MEMGAN_UNROLL
       for (int half = 0; half < 2; ++half)
         dot[i % 2] += read(S{uint16_t(a.x[0][i] >> 16 * half)}) * read(S{uint16_t(b.x[0][i] >> 16 * half)});
+    }
   }
   MEMGAN_DEVICE static void store_pair(S* to, float first, float second) {
     *reinterpret_cast<uint32_t*>(to) = packed_pair<S>(first, second);
@@ -69,29 +70,32 @@ struct Engine<float> {
     const int lane = int(threadIdx.x) % kWarp;
     const S* at = matrix + (k + lane % 4 * 2) * row + m + lane / 4;
     MEMGAN_UNROLL
-    for (int step = 0; step < 2; ++step)
+    for (int step = 0; step < 2; ++step) {
       MEMGAN_UNROLL
       for (int i = 0; i < 4; ++i) to.x[step][i] = to_tf32(at[(8 * step + i / 2) * row + i % 2 * 8]);
+    }
   }
   MEMGAN_DEVICE static void right(Right& to, const S* matrix, int row, int n, int k) {
     const int lane = int(threadIdx.x) % kWarp;
     MEMGAN_UNROLL
-    for (int half = 0; half < 2; ++half)
+    for (int half = 0; half < 2; ++half) {
       MEMGAN_UNROLL
       for (int step = 0; step < 2; ++step) {
         const float2 pair = load_pair(matrix + (n + 8 * half + lane / 4) * row + k + 8 * step + lane % 4 * 2);
         to.x[half][2 * step] = to_tf32(pair.x);
         to.x[half][2 * step + 1] = to_tf32(pair.y);
       }
+    }
   }
   MEMGAN_DEVICE static void right_of(Right& to, const float (&low)[4], const float (&high)[4]) {
     MEMGAN_UNROLL
-    for (int n = 0; n < 2; ++n)
+    for (int n = 0; n < 2; ++n) {
       MEMGAN_UNROLL
       for (int i = 0; i < 2; ++i) {
         to.x[n][i] = to_tf32(low[2 * n + i]);
         to.x[n][2 + i] = to_tf32(high[2 * n + i]);
       }
+    }
   }
   MEMGAN_DEVICE static void multiply(float (&c)[4], const Left& a, const Right& b, int n) {
     mma(0.f, c, a.x[0], {b.x[n][0], b.x[n][1]});
@@ -99,9 +103,10 @@ struct Engine<float> {
   }
   MEMGAN_DEVICE static void add_dots(float (&dot)[2], const Left& a, const Left& b) {
     MEMGAN_UNROLL
-    for (int step = 0; step < 2; ++step)
+    for (int step = 0; step < 2; ++step) {
       MEMGAN_UNROLL
       for (int i = 0; i < 4; ++i) dot[i % 2] += bits_as_float(a.x[step][i]) * bits_as_float(b.x[step][i]);
+    }
   }
   MEMGAN_DEVICE static void store_pair(S* to, float first, float second) {
     *reinterpret_cast<float2*>(to) = float2{first, second};

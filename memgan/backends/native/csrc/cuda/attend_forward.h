@@ -73,7 +73,7 @@ struct TensorForward {
     for (int h = 0; h < 2; ++h) {
       float largest = -INFINITY, z = 0, sum = 0, from_read = 0;
       MEMGAN_UNROLL
-      for (int j = 0; j < 2 * kSixteens; ++j)
+      for (int j = 0; j < 2 * kSixteens; ++j) {
         MEMGAN_UNROLL
         for (int e = 0; e < 2; ++e) {
           float& x = s[j][2 * h + e];
@@ -82,9 +82,10 @@ struct TensorForward {
           x *= float(a.scale);
           if (row < packed.count) largest = largest > x ? largest : x;
         }
+      }
       largest = largest_of_row(largest);
       MEMGAN_UNROLL
-      for (int j = 0; j < 2 * kSixteens; ++j)
+      for (int j = 0; j < 2 * kSixteens; ++j) {
         MEMGAN_UNROLL
         for (int e = 0; e < 2; ++e) {
           float& x = s[j][2 * h + e];
@@ -93,6 +94,7 @@ struct TensorForward {
           sum += x;
           if (gated && row < packed.count) from_read += x * packed.value_gate[row];
         }
+      }
       sum = sum_of_row(sum);
       float factor = packed.count > 0 ? 1.f / sum : 0.f;
       if (a.attention != nullptr) write_rows(s, h, factor, p + 8 * h);
@@ -102,9 +104,10 @@ struct TensorForward {
         factor *= gate.open;
       }
       MEMGAN_UNROLL
-      for (int j = 0; j < 2 * kSixteens; ++j)
+      for (int j = 0; j < 2 * kSixteens; ++j) {
         MEMGAN_UNROLL
         for (int e = 0; e < 2; ++e) s[j][2 * h + e] *= factor;
+      }
     }
   }
 
@@ -114,12 +117,13 @@ struct TensorForward {
     if (p + lane / 4 >= a.N) return;
     S* to = static_cast<S*>(a.attention) + b * a.L * a.N + p + lane / 4;
     MEMGAN_UNROLL
-    for (int j = 0; j < 2 * kSixteens; ++j)
+    for (int j = 0; j < 2 * kSixteens; ++j) {
       MEMGAN_UNROLL
       for (int e = 0; e < 2; ++e) {
         const int row = 8 * j + lane % 4 * 2 + e;
         if (row < packed.count) to[packed.words[row] * a.N] = written<S>(s[j][2 * h + e] * factor);
       }
+    }
   }
   MEMGAN_DEVICE void write_padding() const {
     const int lane = int(threadIdx.x) % kWarp;
@@ -150,9 +154,10 @@ struct TensorForward {
         Right k;
         E::right(k, packed.keys, packed.row, 16 * j, c);
         MEMGAN_UNROLL
-        for (int i = 0; i < kHeight; ++i)
+        for (int i = 0; i < kHeight; ++i) {
           MEMGAN_UNROLL
           for (int n = 0; n < 2; ++n) E::multiply(s[i][2 * j + n], r[i], k, n);
+        }
       }
     }
     float closed[kHeight][2][2];  // of pixels 8 n + 2t and 8 n + 2t + 1
@@ -162,9 +167,10 @@ struct TensorForward {
       float of_rows[2] = {};
       respond(s[i], of_rows, first + m + 16 * i);
       MEMGAN_UNROLL
-      for (int n = 0; n < 2; ++n)
+      for (int n = 0; n < 2; ++n) {
         MEMGAN_UNROLL
         for (int e = 0; e < 2; ++e) closed[i][n][e] = __shfl_sync(kAllLanes, of_rows[n], lane % 4 * 8 + e * 4);
+      }
       MEMGAN_UNROLL
       for (int j = 0; j < kSixteens; ++j) E::right_of(weights[i][j], s[i][2 * j], s[i][2 * j + 1]);
     }
@@ -178,14 +184,15 @@ struct TensorForward {
         Left v;
         E::left(v, packed.values, packed.row, 16 * j, d);
         MEMGAN_UNROLL
-        for (int i = 0; i < kHeight; ++i)
+        for (int i = 0; i < kHeight; ++i) {
           MEMGAN_UNROLL
           for (int n = 0; n < 2; ++n) E::multiply(o[i][n], v, weights[i][j], n);
+        }
       }
       MEMGAN_UNROLL
-      for (int i = 0; i < kHeight; ++i)
+      for (int i = 0; i < kHeight; ++i) {
         MEMGAN_UNROLL
-        for (int n = 0; n < 2; ++n)
+        for (int n = 0; n < 2; ++n) {
           MEMGAN_UNROLL
           for (int h = 0; h < 2; ++h) {
             S* at = tile + (d + lane / 4 + 8 * h) * row + m + 16 * i + 8 * n + lane % 4 * 2;
@@ -197,6 +204,8 @@ struct TensorForward {
             }
             E::store_pair(at, low, high);
           }
+        }
+      }
     }
   }
 };

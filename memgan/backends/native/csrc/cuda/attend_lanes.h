@@ -15,9 +15,10 @@ MEMGAN_DEVICE void products_of_rows(
   for (int c = 0; c < channels; c += 4) {
     float in[4][kOwn];
     MEMGAN_UNROLL
-    for (int e = 0; e < 4; ++e)
+    for (int e = 0; e < 4; ++e) {
       MEMGAN_UNROLL
       for (int i = 0; i < kOwn; ++i) in[e][i] = x[(c + e) * ld + i * kWarp];
+    }
     MEMGAN_UNROLL
     for (int l = 0; l < kRows; ++l) {
       const float4 k = *reinterpret_cast<const float4*>(slots + l * row + c);
@@ -31,9 +32,10 @@ MEMGAN_DEVICE void products_of_rows(
     }
   }
   MEMGAN_UNROLL
-  for (int l = 0; l < kRows; ++l)
+  for (int l = 0; l < kRows; ++l) {
     MEMGAN_UNROLL
     for (int i = 0; i < kOwn; ++i) to[l * step + i * kWarp] = sum[l][i];
+  }
 }
 
 // Of `rows` rows, rounded up to four: slots have zeros there.
@@ -76,12 +78,13 @@ MEMGAN_DEVICE void combine_rows(
     }
   }
   MEMGAN_UNROLL
-  for (int d = 0; d < 16; ++d)
+  for (int d = 0; d < 16; ++d) {
     MEMGAN_UNROLL
     for (int i = 0; i < kOwn; ++i) {
       float& at = tile[d * ld + i * kWarp];
       at = keep ? sum[d][i] + scaled[i] * at : sum[d][i];
     }
+  }
 }
 
 // One pixel's column of scores, in place → exp(scale (s - largest)); returns 1 / their sum.

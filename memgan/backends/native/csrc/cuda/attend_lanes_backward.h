@@ -79,9 +79,10 @@ struct LanesBackward {
     products_of<kOwn>(packed.values, packed.count, packed.row, G + lane, row, channels, q, kPixels);
     float dot[kOwn] = {};
     if (gated)
-      for (int c = 0; c < channels; ++c)
+      for (int c = 0; c < channels; ++c) {
         MEMGAN_UNROLL
         for (int i = 0; i < kOwn; ++i) dot[i] += r[c * row + lane + i * kWarp] * G[c * row + lane + i * kWarp];
+      }
     MEMGAN_UNROLL
     for (int i = 0; i < kOwn; ++i)
       respond(
@@ -123,10 +124,11 @@ struct LanesBackward {
       float* to = slots ? sums : sums + (a.L + 1) * a.C;
       const int limit = slots ? packed.rows : packed.count;
       MEMGAN_UNROLL
-      for (int i = 0; i < 4; ++i)
+      for (int i = 0; i < 4; ++i) {
         MEMGAN_UNROLL
         for (int k = 0; k < 4; ++k)
           if (l + i < limit && c + k * quarter < a.C) to[(l + i) * a.C + c + k * quarter] += x[i][k];
+      }
     }
   }
 
