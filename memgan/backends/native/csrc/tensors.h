@@ -28,14 +28,10 @@ inline ScalarType computed_in(const Tensor& t) {
 inline bool pixels_have_one_stride(const Tensor& t) {
   return t.size(2) <= 1 || t.size(3) <= 1 || t.stride(2) == t.size(3) * t.stride(3);
 }
-inline Tensor with_one_stride(const Tensor& t) {
-  return pixels_have_one_stride(t) ? t : torch::stable::contiguous(t);
-}
+inline Tensor with_one_stride(const Tensor& t) { return pixels_have_one_stride(t) ? t : torch::stable::contiguous(t); }
 inline int64_t pixel_stride(const Tensor& t) { return t.size(3) > 1 ? t.stride(3) : t.stride(2); }
 
-inline Pixels pixels_of(const Tensor& t) {
-  return {t.const_data_ptr(), t.stride(0), t.stride(1), pixel_stride(t)};
-}
+inline Pixels pixels_of(const Tensor& t) { return {t.const_data_ptr(), t.stride(0), t.stride(1), pixel_stride(t)}; }
 inline MutablePixels mutable_pixels_of(const Tensor& t) {
   return {t.mutable_data_ptr(), t.stride(0), t.stride(1), pixel_stride(t)};
 }

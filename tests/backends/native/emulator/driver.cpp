@@ -127,8 +127,17 @@ void run_write(const Case& in) {
                         const bool* real) {
     const auto data = [&](const std::string& name) { return in.data(name.c_str()); };
     return LinearBackward{
-        rows, inputs, x, data(of + "_weight"), data("gate_" + of), real, data(std::string("grad_") + summary),
-        data("grad_" + of + "_weight"), data("grad_" + of + "_bias"), data("grad_gate_" + of), nullptr};
+        rows,
+        inputs,
+        x,
+        data(of + "_weight"),
+        data("gate_" + of),
+        real,
+        data(std::string("grad_") + summary),
+        data("grad_" + of + "_weight"),
+        data("grad_" + of + "_bias"),
+        data("grad_gate_" + of),
+        nullptr};
   };
   a.words_side = side(a.B * a.L, a.E, a.words, "word", "words", a.real);
   a.image_side = side(a.B, a.C, a.summary, "image", "image_summary", nullptr);
@@ -151,8 +160,14 @@ void run_project(const Case& in) {
     const auto data = [&](const std::string& name) { return in.data(name.c_str()); };
     const std::string all = one + "s";
     return Projection{
-        in.number((one + "_channels").c_str()), data(one + "_weight"), data(one + "_bias"), data(all), data(all),
-        data("grad_" + all), data("grad_" + one + "_weight"), data("grad_" + one + "_bias")};
+        in.number((one + "_channels").c_str()),
+        data(one + "_weight"),
+        data(one + "_bias"),
+        data(all),
+        data(all),
+        data("grad_" + all),
+        data("grad_" + one + "_weight"),
+        data("grad_" + one + "_bias")};
   };
   a.keys = side("key"), a.values = side("value");
   in.launched("forward", [&] { return project_forward_of<S>(a, nullptr); });
@@ -190,8 +205,7 @@ void run_attend(const Case& in) {
     a.grad_bias = in.data("grad_bias");
     in.launched("backward", [&] { return backward_of<S>(a, nullptr); });
   }
-  for (const char* name :
-       {"out", "attention", "grad_features", "grad_keys", "grad_values", "grad_weight", "grad_bias"})
+  for (const char* name : {"out", "attention", "grad_features", "grad_keys", "grad_values", "grad_weight", "grad_bias"})
     in.write(name);
 }
 

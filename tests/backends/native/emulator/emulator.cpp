@@ -73,8 +73,8 @@ struct Thread {
 };
 
 // Where threads meet. Its vector and the machine's get their memory from the host, never from a fiber: the allocator
-// and its copies are watched by sanitizers wherever they are called from. The address is what orders them for ThreadSanitizer; two, so that who is early for the next
-// meeting does not order who is late from this one.
+// and its copies are watched by sanitizers wherever they are called from. The address is what orders them for
+// ThreadSanitizer; two, so that who is early for the next meeting does not order who is late from this one.
 struct Meeting {
   std::vector<Thread*> here;
   size_t size = 0;
@@ -117,8 +117,9 @@ struct Machine {
 
 [[noreturn]] void fail(const char* what, const char* more = "") {
   const Thread* t = machine.running;
-  std::printf("emulator: block %u, %u thread %u: %s%s\n", t ? t->block->index.x : 0, t ? t->block->index.y : 0,
-              t ? t->index.x : 0, what, more);
+  std::printf(
+      "emulator: block %u, %u thread %u: %s%s\n", t ? t->block->index.x : 0, t ? t->block->index.y : 0,
+      t ? t->index.x : 0, what, more);
   std::fflush(stdout);
   std::_Exit(3);
 }

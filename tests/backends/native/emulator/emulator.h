@@ -207,7 +207,8 @@ inline unsigned __ballot_sync(unsigned, bool mine) {
   for (int i = 0; i < 32; ++i) votes |= unsigned(memgan::emulator::exchanged<bool>(all, i)) << i;
   return votes;
 }
-// What a block wrote before an addition is seen by whoever adds behind it: the fence between is no word of its own here.
+// What a block wrote before an addition is seen by whoever adds behind it: the fence between is no word of its own
+// here.
 inline void __threadfence() {}
 inline unsigned atomicAdd(unsigned* to, unsigned more) { return __atomic_fetch_add(to, more, __ATOMIC_ACQ_REL); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }

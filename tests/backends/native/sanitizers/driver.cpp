@@ -132,7 +132,10 @@ std::vector<S> attend(Dtype dtype, const Sizes& z, int threads) {
 
   std::vector<S> all;
   std::vector<std::pair<const char*, Buffer<S>*>> results{
-      {"out", &out}, {"attention", &attention}, {"grad_r", &grad_r}, {"grad_keys", &grad_keys},
+      {"out", &out},
+      {"attention", &attention},
+      {"grad_r", &grad_r},
+      {"grad_keys", &grad_keys},
       {"grad_values", &grad_values}};
   if (z.gated) results.insert(results.end(), {{"grad_weight", &grad_weight}, {"grad_bias", &grad_bias}});
   for (const auto& [name, buffer] : results) {
@@ -174,15 +177,32 @@ std::vector<S> write(Dtype dtype, const WriteSizes& z, int threads) {
   a.grad = grad.data.get();
   a.gate_slopes = gate_slopes.data.get();
   a.words_side = {
-      rows, z.E, a.words, a.word_weight, a.gate_word, word_slopes.data.get(), grad_words.data.get(),
-      grad_word_weight.data.get(), grad_word_bias.data.get(), grad_gate_word.data.get()};
+      rows,
+      z.E,
+      a.words,
+      a.word_weight,
+      a.gate_word,
+      word_slopes.data.get(),
+      grad_words.data.get(),
+      grad_word_weight.data.get(),
+      grad_word_bias.data.get(),
+      grad_gate_word.data.get()};
   a.image_side = {
-      z.B, z.C, a.summary, a.image_weight, a.gate_image, image_slopes.data.get(), grad_summary.data.get(),
-      grad_image_weight.data.get(), grad_image_bias.data.get(), grad_gate_image.data.get()};
+      z.B,
+      z.C,
+      a.summary,
+      a.image_weight,
+      a.gate_image,
+      image_slopes.data.get(),
+      grad_summary.data.get(),
+      grad_image_weight.data.get(),
+      grad_image_bias.data.get(),
+      grad_gate_image.data.get()};
   over_items(kernels().write_slopes, a, write_items(a), threads);
   kernels().finish_write_slopes(a);
   int64_t items = 0;
-  for (const LinearBackward* side : {&a.words_side, &a.image_side}) items += items_of_x(*side) + items_of_weight(*side, a.M);
+  for (const LinearBackward* side : {&a.words_side, &a.image_side})
+    items += items_of_x(*side) + items_of_weight(*side, a.M);
   over_items(kernels().write_backward, a, items, threads);
   std::vector<S> all;
   for (Buffer<S>* buffer :
@@ -248,8 +268,11 @@ template <typename S, typename T>
 void all_sizes(Dtype dtype) {
   for (const bool last : {false, true})
     for (const Sizes& z : std::vector<Sizes>{
-             {3, 5, 7, 3, 77, false, last}, {3, 67, 67, 7, 1100, true, last}, {2, 1, 1, 1, 1, true, last},
-             {2, 16, 16, 18, 192, true, last}, {2, 3, 3, 0, 65, true, last}})
+             {3, 5, 7, 3, 77, false, last},
+             {3, 67, 67, 7, 1100, true, last},
+             {2, 1, 1, 1, 1, true, last},
+             {2, 16, 16, 18, 192, true, last},
+             {2, 3, 3, 0, 65, true, last}})
       same(attend<S, T>(dtype, z, 1), attend<S, T>(dtype, z, 3));
   for (const WriteSizes& z : std::vector<WriteSizes>{
            {3, 5, 7, 11, 13}, {7, 18, 33, 9, 128}, {2, 101, 5, 6, 70}, {1, 1, 1, 1, 1}, {2, 0, 3, 4, 5}})

@@ -23,12 +23,12 @@ struct AttendArgs {
   bool tf32 = false;  // float32 products may round their factors to tf32
   int64_t B = 0, C = 0, D = 0, L = 0, N = 0;
   double scale = 1.0;
-  Pixels r;                          // (B, C, N)
-  Slots keys, values;                // (B, L, C), (B, L, D)
-  Mask mask;                         // (B, L)
-  const void* gate_weight = nullptr; // (2C,) contiguous; nullptr: no gate, the result is what was read
-  const void* gate_bias = nullptr;   // (1,)
-  void* workspace = nullptr;         // as many bytes as the plan says
+  Pixels r;                           // (B, C, N)
+  Slots keys, values;                 // (B, L, C), (B, L, D)
+  Mask mask;                          // (B, L)
+  const void* gate_weight = nullptr;  // (2C,) contiguous; nullptr: no gate, the result is what was read
+  const void* gate_bias = nullptr;    // (1,)
+  void* workspace = nullptr;          // as many bytes as the plan says
 };
 
 struct ForwardArgs : AttendArgs {
@@ -42,16 +42,16 @@ struct ForwardArgs : AttendArgs {
 //   values [L][D]: (g a_l) times grad_out · read [L]: dz times a_l · bias [1]: dz
 // Chunks depend on sizes alone, one block sums one chunk, and chunks are added in order.
 struct BackwardArgs : AttendArgs {
-  Pixels grad_out;           // (B, D, N)
-  Pixels grad_attention;     // (B, L, N); data nullptr: attention had no gradient
-  MutablePixels grad_r;      // (B, C, N)
+  Pixels grad_out;              // (B, D, N)
+  Pixels grad_attention;        // (B, L, N); data nullptr: attention had no gradient
+  MutablePixels grad_r;         // (B, C, N)
   void* grad_keys = nullptr;    // (B, L, C) contiguous
   void* grad_values = nullptr;  // (B, L, D) contiguous
   void* grad_weight = nullptr;  // (2C,) and (1,), where there is a gate
   void* grad_bias = nullptr;
   // Set by the launch:
-  void* partial = nullptr;       // (images, chunks, partial_size), in the dtype that is computed in
-  void* gate_partial = nullptr;  // (B, 2C + 1), in the dtype that is computed in
+  void* partial = nullptr;              // (images, chunks, partial_size), in the dtype that is computed in
+  void* gate_partial = nullptr;         // (B, 2C + 1), in the dtype that is computed in
   int64_t first_image = 0, images = 0;  // which images this launch works on: what fits the workspace
   int64_t chunks = 1;                   // of an image
   int64_t chunk_pixels = 0;
@@ -62,8 +62,9 @@ MEMGAN_BOTH int64_t partial_size(const AttendArgs& a) { return (a.L + 1) * a.C +
 
 constexpr int64_t kMostWords = 6144;  // as many fit the kernels' lists in the 99 KB that every GPU from sm_80 on has
 
-// For tensors that store S. Bytes of workspace that the launches need: at most 8 MB, but for gradients of keys and values
-// that are larger than that themselves. One launch, and up to three a group of images: nullptr, or why the device refused.
+// For tensors that store S. Bytes of workspace that the launches need: at most 8 MB, but for gradients of keys and
+// values that are larger than that themselves. One launch, and up to three a group of images: nullptr, or why the
+// device refused.
 template <typename S>
 int64_t forward_workspace_of(const ForwardArgs& a);
 template <typename S>

@@ -26,10 +26,10 @@ struct BackwardRoom {
   int scores_row;
   S *r, *G, *ds, *ga;  // one of each a warp
   float* closed;       // [kPixels] a warp: 1 - g
-  float* read_lanes;   // sums of dz a_l, and of dz behind the words, by lane: [words][32] a warp where lanes own pixels,
-                       // [words / 4][32] for tensor cores
-  float* read_sums;    // [words] a warp
-  float* sums;         // as a chunk's partial sums, if they are kept here
+  float* read_lanes;  // sums of dz a_l, and of dz behind the words, by lane: [words][32] a warp where lanes own pixels,
+                      // [words / 4][32] for tensor cores
+  float* read_sums;   // [words] a warp
+  float* sums;        // as a chunk's partial sums, if they are kept here
 
   // For tensor cores as many as the kernel is compiled for.
   MEMGAN_BOTH static int64_t read_lanes_of(int64_t L) {
@@ -116,7 +116,8 @@ struct TensorBackward {
   const int warp, lane, warps, channels, sixteens, words;  // 16s of words and w_r, of words
   const bool gated;
   float bias;
-  // P, and sums of dz a_l over rows g and g + 8 of all tiles (of dz behind the words): in registers where words are few.
+  // P, and sums of dz a_l over rows g and g + 8 of all tiles (of dz behind the words): in registers where words are
+  // few.
   static constexpr bool in_registers = kSixteens == 2;
   float read_sum[in_registers ? 2 * kSixteens : 1][2] = {};
 
@@ -153,10 +154,11 @@ struct TensorBackward {
 
   // One row's scores and P → ds, and dz behind them, and g a, where the block's sums look for them.
   MEMGAN_DEVICE void respond(
-      float (&s)[2 * kSixteens][4], const float (&q)[2 * kSixteens][4], int h, float dot, int p, int end, S* ds,
-      S* ga, float& closed) {
+      float (&s)[2 * kSixteens][4], const float (&q)[2 * kSixteens][4], int h, float dot, int p, int end, S* ds, S* ga,
+      float& closed) {
     const bool asked = a.grad_attention.data != nullptr && p < end;
-    const S* given = static_cast<const S*>(a.grad_attention.data) + b * a.grad_attention.batch + p * a.grad_attention.pixel;
+    const S* given =
+        static_cast<const S*>(a.grad_attention.data) + b * a.grad_attention.batch + p * a.grad_attention.pixel;
     const int t = lane % 4;
     float largest = -INFINITY, z = 0, total = 0, read_dot = 0, from_read = 0, given_dot = 0;
     MEMGAN_UNROLL
@@ -222,7 +224,8 @@ struct TensorBackward {
   }
 
   // Products of 16 pixels of a tile with `height` times 16 slots.
-  MEMGAN_DEVICE void multiply(float (&x)[2 * kSixteens][4], const Left& pixels, const S* slots, int height, int c) const {
+  MEMGAN_DEVICE void multiply(
+      float (&x)[2 * kSixteens][4], const Left& pixels, const S* slots, int height, int c) const {
     MEMGAN_UNROLL
     for (int j = 0; j < kSixteens; ++j) {
       if (j >= height) continue;
@@ -371,8 +374,7 @@ template <typename S>
 constexpr int kBackwardPixels = 64 / int(sizeof(S));  // of a tile, for tensor cores: 64 bytes of a channel
 
 template <typename S, int kSixteens>
-__global__ void __launch_bounds__(kBackwardThreads, 1)
-    attend_backward_tensor(const __grid_constant__ BackwardArgs a) {
+__global__ void __launch_bounds__(kBackwardThreads, 1) attend_backward_tensor(const __grid_constant__ BackwardArgs a) {
   backward_tiles<S, kBackwardPixels<S>, false, TensorBackward<S, kSixteens, kBackwardPixels<S>>>(a);
 }
 

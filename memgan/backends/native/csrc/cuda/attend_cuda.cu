@@ -132,8 +132,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> memory_refine_backward(
     Tensor grad_features, std::optional<Tensor> grad_attention, Tensor image_features, Tensor keys, Tensor values,
     std::optional<Tensor> word_mask, Tensor gate_weight, Tensor gate_bias, double scale, bool allow_tf32) {
   GateTensors gate{torch::stable::contiguous(gate_weight), gate_bias};
-  Gradients out = backward(
-      Attend(image_features, keys, values, word_mask, gate), grad_features, grad_attention, scale, allow_tf32);
+  Gradients out =
+      backward(Attend(image_features, keys, values, word_mask, gate), grad_features, grad_attention, scale, allow_tf32);
   return {out.features, out.keys, out.values, out.gate->weight, out.gate->bias};
 }
 

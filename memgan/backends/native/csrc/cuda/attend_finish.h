@@ -29,8 +29,7 @@ __global__ void __launch_bounds__(kFinishThreads) attend_finish_image(const __gr
   };
   const int64_t values = (a.L + 1) * a.C, reads = values + a.L * a.D;
   const int thread = int(threadIdx.x), count = find_real_words(a, b, words);
-  for (int64_t i = thread; i <= a.L; i += kFinishThreads)
-    read_sum[i] = i < count || i == a.L ? total(reads + i) : T(0);
+  for (int64_t i = thread; i <= a.L; i += kFinishThreads) read_sum[i] = i < count || i == a.L ? total(reads + i) : T(0);
   for (int64_t l = thread; l < a.L; l += kFinishThreads) place[l] = -1;
   __syncthreads();
   for (int row = thread; row < count; row += kFinishThreads) place[words[row]] = row;
@@ -41,7 +40,8 @@ __global__ void __launch_bounds__(kFinishThreads) attend_finish_image(const __gr
   const int64_t c = blockIdx.y * kFinishChannels + thread % kFinishChannels;
   for (int64_t l = thread / kFinishChannels; l < a.L; l += kFinishThreads / kFinishChannels) {
     const int row = place[l];
-    if (c < a.C) static_cast<S*>(a.grad_keys)[(b * a.L + l) * a.C + c] = written<S>(row < 0 ? T(0) : total(row * a.C + c));
+    if (c < a.C)
+      static_cast<S*>(a.grad_keys)[(b * a.L + l) * a.C + c] = written<S>(row < 0 ? T(0) : total(row * a.C + c));
     if (c >= a.D) continue;
     T grad = row < 0 ? T(0) : total(values + row * a.D + c);
     if (gated && row >= 0) grad += m.gate(a.C + c) * read_sum[row];

@@ -212,7 +212,10 @@ struct TensorForward {
 
 // Blocks on a multiprocessor at least: the registers of more scores leave room for fewer.
 template <typename S, int kSixteens, int kHeight>
-__global__ void __launch_bounds__(kForwardThreads, kSixteens == 2 ? 4 : kSixteens == 5 ? 3 : 2) attend_forward_tensor(const __grid_constant__ ForwardArgs a) {
+__global__ void __launch_bounds__(
+    kForwardThreads, kSixteens == 2   ? 4
+                     : kSixteens == 5 ? 3
+                                      : 2) attend_forward_tensor(const __grid_constant__ ForwardArgs a) {
   constexpr int kPixels = kTensorPixels<S>;
   const float bias = a.gate_bias == nullptr ? 0.f : read(*static_cast<const S*>(a.gate_bias));
   forward_tiles<S, kPixels, false>(a, [&](const auto& room, int64_t b, int64_t first, S* tile) {

@@ -96,8 +96,7 @@ __global__ void __launch_bounds__(kGenericPixels) attend_forward_generic(const _
     S* out = static_cast<S*>(a.out.data) + b * a.out.batch + p * a.out.pixel;
     for (int64_t d = 0; d < a.D; ++d) {
       const Memory<S> m = block.memory();
-      T sum = sum_of<T>(
-          block.count, [&](int64_t row) { return column[row * kGenericPixels] * m.value(int(row), d); });
+      T sum = sum_of<T>(block.count, [&](int64_t row) { return column[row * kGenericPixels] * m.value(int(row), d); });
       if (a.gate_weight != nullptr) sum = gate.open * sum + gate.closed * read(r[d * a.r.row]);
       out[d * a.out.row] = written<S>(sum);
     }
@@ -140,8 +139,7 @@ __global__ void __launch_bounds__(kGenericPixels) attend_backward_generic(const 
       Gate<T> gate{T(1), T(0)};
       if (gated) {
         gate = block.respond(rp, from_read);
-        const T dot =
-            sum_of<T>(a.C, [&](int64_t c) { return read(Gp[c * a.grad_out.row]) * read(rp[c * a.r.row]); });
+        const T dot = sum_of<T>(a.C, [&](int64_t c) { return read(Gp[c * a.grad_out.row]) * read(rp[c * a.r.row]); });
         dz = (read_dot - dot) * gate.open * gate.closed;
       }
       const S* given = static_cast<const S*>(a.grad_attention.data) + b * a.grad_attention.batch +

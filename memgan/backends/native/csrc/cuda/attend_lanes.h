@@ -1,5 +1,5 @@
-// Read and respond, forward, in float32 of full precision: a lane owns pixels of its warp's tile, so that only loads and
-// stores of tiles need the warp. Keys and values reach all lanes of a warp in one read.
+// Read and respond, forward, in float32 of full precision: a lane owns pixels of its warp's tile, so that only loads
+// and stores of tiles need the warp. Keys and values reach all lanes of a warp in one read.
 #pragma once
 
 #include "attend_forward.h"

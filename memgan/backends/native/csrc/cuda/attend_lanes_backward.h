@@ -1,5 +1,5 @@
-// Read and respond, backward, in float32 of full precision: a lane owns pixels of its warp's tile, and for the sums over
-// pixels a thread owns 4 words by 4 channels.
+// Read and respond, backward, in float32 of full precision: a lane owns pixels of its warp's tile, and for the sums
+// over pixels a thread owns 4 words by 4 channels.
 #pragma once
 
 #include "attend_backward.h"
@@ -90,8 +90,8 @@ struct LanesBackward {
           room.closed[warp * kPixels + lane + i * kWarp]);
   }
 
-  // Adds the block's pixels to its sums. A thread's channels lie a quarter of all apart: its neighbours in the warp then
-  // read other banks.
+  // Adds the block's pixels to its sums. A thread's channels lie a quarter of all apart: its neighbours in the warp
+  // then read other banks.
   MEMGAN_DEVICE void sum(float* sums) const {
     const int quarter = channels / 4, of_slots = (packed.rows + 3) / 4 * quarter;
     const int units = of_slots + (packed.count + 3) / 4 * quarter;
@@ -139,8 +139,7 @@ struct LanesBackward {
     MEMGAN_UNROLL
     for (int i = 0; i < kOwn; ++i) closed[i] = room.closed[warp * kPixels + lane + i * kWarp];
     for (int c = 0; c < channels; c += 16)
-      combine_rows<kOwn>(
-          packed.keys + c, packed.rows, packed.row, ds, kPixels, closed, gated, G + c * row + lane, row);
+      combine_rows<kOwn>(packed.keys + c, packed.rows, packed.row, ds, kPixels, closed, gated, G + c * row + lane, row);
   }
 
   MEMGAN_DEVICE void read_sums() const {

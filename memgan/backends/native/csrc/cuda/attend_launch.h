@@ -112,13 +112,13 @@ struct BackwardPlan {
   Kernel kernel = Kernel::generic;
   int threads = kGenericPixels;
   bool shared_sums = false;
-  int64_t pixels = 0;                              // that a block takes at a time
-  int64_t shared = 0, column = 0;                  // bytes of a block: shared memory, scores under way
+  int64_t pixels = 0;                                // that a block takes at a time
+  int64_t shared = 0, column = 0;                    // bytes of a block: shared memory, scores under way
   int64_t images = 1, chunks = 1, chunk_pixels = 0;  // of a launch
 };
 
-// The block that leaves most warps on a multiprocessor; sums go to memory only where they would leave fewer than four in
-// shared memory. Returns how many warps those are. 0: no room.
+// The block that leaves most warps on a multiprocessor; sums go to memory only where they would leave fewer than four
+// in shared memory. Returns how many warps those are. 0: no room.
 template <typename S, int kPixels, bool kLanes>
 int64_t plan_chunks(BackwardArgs a, Kernel kernel, BackwardPlan& plan) {
   int64_t best = 0;
@@ -165,7 +165,8 @@ BackwardPlan plan_of(const BackwardArgs& a) {
   const int64_t units = std::max<int64_t>(1, ceil_of(a.N, plan.pixels));
   plan.chunk_pixels = plan.pixels * ceil_of(units, std::min(wanted, units));
   plan.chunks = std::max<int64_t>(1, ceil_of(a.N, plan.chunk_pixels));
-  plan.images = std::clamp<int64_t>(std::max<int64_t>(1, kWorkspaceBytes / bytes) / plan.chunks, 1, std::max<int64_t>(1, a.B));
+  plan.images =
+      std::clamp<int64_t>(std::max<int64_t>(1, kWorkspaceBytes / bytes) / plan.chunks, 1, std::max<int64_t>(1, a.B));
   return plan;
 }
 
@@ -216,10 +217,10 @@ const char* backward_of(BackwardArgs a, void* stream) {
 }
 
 // In a file of its own for each dtype: they are compiled at the same time.
-#define MEMGAN_ATTEND_KERNELS(S)                                    \
-  template int64_t forward_workspace_of<S>(const ForwardArgs&);     \
-  template int64_t backward_workspace_of<S>(const BackwardArgs&);   \
-  template const char* forward_of<S>(ForwardArgs, void*);           \
+#define MEMGAN_ATTEND_KERNELS(S)                                  \
+  template int64_t forward_workspace_of<S>(const ForwardArgs&);   \
+  template int64_t backward_workspace_of<S>(const BackwardArgs&); \
+  template const char* forward_of<S>(ForwardArgs, void*);         \
   template const char* backward_of<S>(BackwardArgs, void*);
 
 }  // namespace memgan::cuda

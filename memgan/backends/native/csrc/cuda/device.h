@@ -94,7 +94,8 @@ struct Sixteen {
     else return bits_as_float(word(i));
   }
   MEMGAN_DEVICE void set(int i, S x) {
-    if constexpr (sizeof(S) == 2) word(i / 2) = (word(i / 2) & 0xffffu << (1 - i % 2) * 16) | uint32_t(x.bits) << i % 2 * 16;
+    if constexpr (sizeof(S) == 2)
+      word(i / 2) = (word(i / 2) & 0xffffu << (1 - i % 2) * 16) | uint32_t(x.bits) << i % 2 * 16;
     else word(i) = float_as_bits(x);
   }
 };
@@ -113,8 +114,7 @@ MEMGAN_DEVICE uint32_t shared_address(const void* shared) {
 MEMGAN_DEVICE void copy_16(void* shared, const void* global, bool real = true) {
   if (real)
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(shared)), "l"(global) : "memory");
-  else
-    *static_cast<uint4*>(shared) = uint4{0, 0, 0, 0};
+  else *static_cast<uint4*>(shared) = uint4{0, 0, 0, 0};
 }
 MEMGAN_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Waits until at most `kPending` of this thread's last groups are under way. Other threads need a barrier behind it.
@@ -144,20 +144,17 @@ inline void wait_for_copies() {
 
 #if defined(__CUDACC__)
 MEMGAN_DEVICE void mma(Bf16, float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  asm(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 MEMGAN_DEVICE void mma(Half, float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  asm(
-      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 MEMGAN_DEVICE void mma(float, float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  asm(
-      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
@@ -188,9 +185,7 @@ inline void mma(Bf16, float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)
 inline void mma(Half, float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   emulator::mma_16x8x16(c, a, b, emulator::from_half);
 }
-inline void mma(float, float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  emulator::mma_16x8x8(c, a, b);
-}
+inline void mma(float, float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { emulator::mma_16x8x8(c, a, b); }
 inline uint32_t to_tf32(float x) { return emulator::to_tf32(x); }
 template <bool kTransposed>
 inline void load_matrices(uint32_t (&to)[4], const void* shared_row) {

@@ -1,4 +1,5 @@
-// What this library can run on, for memgan's choice of a backend and its doctor, through ctypes. None of it needs a GPU.
+// What this library can run on, for memgan's choice of a backend and its doctor, through ctypes. None of it needs a
+// GPU.
 #include <cuda_runtime.h>
 
 #include "attend.h"

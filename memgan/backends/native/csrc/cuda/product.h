@@ -1,8 +1,9 @@
-// The matrix product of the kernels of memory_write and memory_project: one block, 32 rows by 64 columns, in full precision.
+// The matrix product of the kernels of memory_write and memory_project: one block, 32 rows by 64 columns, in full
+// precision.
 //
 // The products are small (some hundred rows, a few hundred deep) and there are many of them, so what counts is that one
-// launch does all: no tensor cores. A long sum over rows may be shared by several blocks; the one that comes last adds their
-// parts in order, so every sum has one order, whichever block that is.
+// launch does all: no tensor cores. A long sum over rows may be shared by several blocks; the one that comes last adds
+// their parts in order, so every sum has one order, whichever block that is.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,7 @@ namespace memgan::cuda {
 constexpr int kProductThreads = 128;
 constexpr int kProductBlocks = 2;  // of one multiprocessor at least: registers enough for all kernels not to spill
 constexpr int kProductRows = 32, kProductColumns = 64;  // of a block's tile
-constexpr int kProductDepth = 32;  // of a step
-
+constexpr int kProductDepth = 32;                       // of a step
 
 MEMGAN_BOTH int64_t tiles_of(int64_t n, int64_t tile) { return (n + tile - 1) / tile; }
 
@@ -29,8 +29,8 @@ MEMGAN_DEVICE T relu(T x) {
   return x <= T(0) ? T(0) : x;
 }
 
-// Of a sum over rows: how many blocks share it, and the rows of each. By sizes alone, so that results are the same bits on
-// every GPU.
+// Of a sum over rows: how many blocks share it, and the rows of each. By sizes alone, so that results are the same bits
+// on every GPU.
 struct Split {
   int64_t parts = 1, rows = 0;
 };
@@ -63,16 +63,17 @@ struct Factor {
 
 template <typename T>
 struct Product {
-  // Rows in shared memory are an odd number of 16 bytes long: eight threads that read a column of packs meet no bank twice.
+  // Rows in shared memory are an odd number of 16 bytes long: eight threads that read a column of packs meet no bank
+  // twice.
   static constexpr int kStride = kProductDepth + Pack<T>::size;
   static constexpr int kBytes = (kProductRows + kProductColumns) * kStride * int(sizeof(T));
   static constexpr int kLeft = kProductRows * kProductDepth / kProductThreads;  // elements a thread fetches of a step
   static constexpr int kRight = kProductColumns * kProductDepth / kProductThreads;
   static constexpr int kEach = 4;  // a thread owns 4 rows by 4 columns
 
-  T *left, *right;         // in shared memory
+  T *left, *right;  // in shared memory
   T sums[kEach][kEach];
-  T row_sum = 0;           // of the left factor over the depth, row thread / 4: whole in the first of four threads
+  T row_sum = 0;  // of the left factor over the depth, row thread / 4: whole in the first of four threads
 
   MEMGAN_DEVICE explicit Product(unsigned char* shared)
       : left(reinterpret_cast<T*>(shared)), right(left + kProductRows * kStride) {}
@@ -139,8 +140,8 @@ struct Product {
   // What a block keeps of its part of a shared sum.
   static constexpr int64_t kPartNumbers = (kEach * kEach + 1) * kProductThreads;
 
-  // The sums of all parts in the block that comes last, which is told so. `kept` is the tile's in the workspace, [parts]
-  // [kPartNumbers]; `arrived` counts its blocks from 0.
+  // The sums of all parts in the block that comes last, which is told so. `kept` is the tile's in the workspace,
+  // [parts] [kPartNumbers]; `arrived` counts its blocks from 0.
   MEMGAN_DEVICE bool complete(int64_t parts, int64_t part, T* kept, unsigned* arrived) {
     if (parts == 1) return true;
     T* mine = kept + part * kPartNumbers + threadIdx.x;
@@ -171,7 +172,8 @@ struct Product {
   template <Lies kLies, int kSize>
   static MEMGAN_DEVICE Place place(int n) {
     const int thread = int(threadIdx.x);
-    if constexpr (kLies == Lies::along) return {thread / kProductDepth + n * (kProductThreads / kProductDepth), thread % kProductDepth};
+    if constexpr (kLies == Lies::along)
+      return {thread / kProductDepth + n * (kProductThreads / kProductDepth), thread % kProductDepth};
     else return {thread % kSize, thread / kSize + n * (kProductThreads / kSize)};
   }
 

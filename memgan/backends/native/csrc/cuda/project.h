@@ -9,10 +9,10 @@ namespace memgan::cuda {
 
 // Keys or values: y = [x weight^T + bias]+, and what its backward makes.
 struct Projection {
-  int64_t channels = 0;                                   // of y
-  const void *weight = nullptr, *bias = nullptr;          // (channels, M), (channels,)
-  void* out = nullptr;                                    // (R, channels), the forward's
-  const void *result = nullptr, *grad = nullptr;          // (R, channels): y, and its gradient
+  int64_t channels = 0;                           // of y
+  const void *weight = nullptr, *bias = nullptr;  // (channels, M), (channels,)
+  void* out = nullptr;                            // (R, channels), the forward's
+  const void *result = nullptr, *grad = nullptr;  // (R, channels): y, and its gradient
   void *grad_weight = nullptr, *grad_bias = nullptr;
   // In the workspace, set by the launch: what blocks that share a tile of the weight keep, and how many have come.
   void* kept = nullptr;

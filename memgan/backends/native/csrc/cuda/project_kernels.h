@@ -1,5 +1,5 @@
-// Projecting: k_l = [M_k m_l + b_k]+ and v_l = [M_v m_l + b_v]+, and the backward. With G_k and G_v the gradients of the
-// results, dk = G_k [k > 0] and dv = G_v [v > 0] are taken from memory as factors of
+// Projecting: k_l = [M_k m_l + b_k]+ and v_l = [M_v m_l + b_v]+, and the backward. With G_k and G_v the gradients of
+// the results, dk = G_k [k > 0] and dv = G_v [v > 0] are taken from memory as factors of
 //   grad_m = dk M_k + dv M_v     grad_M_k = dk^T m     grad_b_k = sum dk     and of the values the same
 // One launch forward; backward two, of which the first clears what the blocks of the other count.
 #pragma once
@@ -10,7 +10,8 @@ namespace memgan::cuda {
 
 // A tile of rows, blockIdx.x, by one of the keys' channels or, behind those, of the values', blockIdx.y.
 template <typename S>
-__global__ void __launch_bounds__(kProductThreads, kProductBlocks) project_forward(const __grid_constant__ ProjectArgs a) {
+__global__ void __launch_bounds__(kProductThreads, kProductBlocks)
+    project_forward(const __grid_constant__ ProjectArgs a) {
   using T = typename Compute<S>::type;
   const int64_t of_keys = tiles_of(a.keys.channels, kProductColumns), tile = blockIdx.y;
   const Projection& p = tile < of_keys ? a.keys : a.values;

@@ -9,7 +9,8 @@ namespace memgan::cuda {
 template <typename S>
 const char* project_forward_of(const ProjectArgs& a, void* stream) {
   const int64_t columns = tiles_of(a.keys.channels, kProductColumns) + tiles_of(a.values.channels, kProductColumns);
-  const Grid grid{tiles_of(a.R, kProductRows), columns, kProductThreads, Product<typename Compute<S>::type>::kBytes, stream};
+  const Grid grid{
+      tiles_of(a.R, kProductRows), columns, kProductThreads, Product<typename Compute<S>::type>::kBytes, stream};
   return launch(project_forward<S>, grid, a);
 }
 

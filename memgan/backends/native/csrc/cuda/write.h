@@ -12,10 +12,10 @@ namespace memgan::cuda {
 struct WriteArgs {
   Dtype dtype = Dtype::float32;
   int64_t B = 0, L = 0, E = 0, C = 0, M = 0;
-  const void *words = nullptr, *summary = nullptr;             // (B, L, E), (B, C)
-  const void *word_weight = nullptr, *word_bias = nullptr;     // (M, E), (M,)
-  const void *image_weight = nullptr, *image_bias = nullptr;   // (M, C), (M,)
-  const void *gate_word = nullptr, *gate_image = nullptr;      // (E,), (C,)
+  const void *words = nullptr, *summary = nullptr;            // (B, L, E), (B, C)
+  const void *word_weight = nullptr, *word_bias = nullptr;    // (M, E), (M,)
+  const void *image_weight = nullptr, *image_bias = nullptr;  // (M, C), (M,)
+  const void *gate_word = nullptr, *gate_image = nullptr;     // (E,), (C,)
   const bool* real = nullptr;  // (R,), false for padding, whose words count as zeros; nullptr: all are real
 };
 
@@ -29,8 +29,8 @@ struct LinearBackward {
   const void *x = nullptr, *weight = nullptr, *gate = nullptr;  // (rows, inputs), (M, inputs), (inputs,)
   const bool* real = nullptr;  // (rows,), false for rows that count as zeros; nullptr: all are real
   void *grad_x = nullptr, *grad_weight = nullptr, *grad_bias = nullptr, *grad_gate = nullptr;
-  // In the workspace, set by the launch: (rows, M + 1), gradients of y and, last, of the logit; what blocks that share a
-  // tile of the weight keep, and how many of them have come.
+  // In the workspace, set by the launch: (rows, M + 1), gradients of y and, last, of the logit; what blocks that share
+  // a tile of the weight keep, and how many of them have come.
   void *slopes = nullptr, *kept = nullptr;
   unsigned* arrived = nullptr;
   Split split;
@@ -53,6 +53,8 @@ MEMGAN_BOTH int64_t tiles_of_weight(const LinearBackward& s, int64_t M) {
   const int64_t columns = tiles_of(s.inputs, kProductColumns);
   return tiles_of(M + 1, kProductRows) * (columns > 0 ? columns : 1);
 }
-MEMGAN_BOTH int64_t blocks_of_weight(const LinearBackward& s, int64_t M) { return tiles_of_weight(s, M) * s.split.parts; }
+MEMGAN_BOTH int64_t blocks_of_weight(const LinearBackward& s, int64_t M) {
+  return tiles_of_weight(s, M) * s.split.parts;
+}
 
 }  // namespace memgan::cuda

@@ -60,8 +60,17 @@ struct Gradients {
   LinearBackward side(
       int64_t rows, int64_t inputs, const void* from, const void* of_weight, const void* of_gate,
       const bool* real) const {
-    return {rows, inputs, from, of_weight, of_gate, real, x.mutable_data_ptr(), weight.mutable_data_ptr(),
-            bias.mutable_data_ptr(), gate.mutable_data_ptr()};
+    return {
+        rows,
+        inputs,
+        from,
+        of_weight,
+        of_gate,
+        real,
+        x.mutable_data_ptr(),
+        weight.mutable_data_ptr(),
+        bias.mutable_data_ptr(),
+        gate.mutable_data_ptr()};
   }
 };
 

@@ -14,7 +14,8 @@ namespace memgan::cuda {
 
 // Of dynamic shared memory: the product's tiles, q of the images in the tile, gates of its rows and images.
 template <typename T>
-constexpr int64_t kWriteShared = Product<T>::kBytes + (kProductRows * kProductColumns + 3 * kProductRows) * int(sizeof(T));
+constexpr int64_t kWriteShared =
+    Product<T>::kBytes + (kProductRows * kProductColumns + 3 * kProductRows) * int(sizeof(T));
 
 // Both projections before their ReLU, and the gate, for 32 rows of words by 64 memory channels: blockIdx.x and .y.
 template <typename S>
@@ -107,7 +108,8 @@ struct Projections {
 };
 
 template <typename S>
-__global__ void __launch_bounds__(kProductThreads, kProductBlocks) write_forward(const __grid_constant__ WriteForwardArgs a) {
+__global__ void __launch_bounds__(kProductThreads, kProductBlocks)
+    write_forward(const __grid_constant__ WriteForwardArgs a) {
   using T = typename Compute<S>::type;
   Projections<S> p(a);
   p.compute();
@@ -120,7 +122,8 @@ __global__ void __launch_bounds__(kProductThreads, kProductBlocks) write_forward
 
 // du; v of the images that begin in this tile, in the place of dv; each tile's part of G . (p - q); the gates.
 template <typename S>
-__global__ void __launch_bounds__(kProductThreads, kProductBlocks) write_slopes(const __grid_constant__ WriteBackwardArgs a) {
+__global__ void __launch_bounds__(kProductThreads, kProductBlocks)
+    write_slopes(const __grid_constant__ WriteBackwardArgs a) {
   using T = typename Compute<S>::type;
   Projections<S> p(a);
   p.compute();
@@ -236,7 +239,8 @@ struct LinearTile {
 };
 
 template <typename S>
-__global__ void __launch_bounds__(kProductThreads, kProductBlocks) write_backward(const __grid_constant__ WriteBackwardArgs a) {
+__global__ void __launch_bounds__(kProductThreads, kProductBlocks)
+    write_backward(const __grid_constant__ WriteBackwardArgs a) {
   const int64_t of_words = tiles_of_x(a.words_side) + blocks_of_weight(a.words_side, a.M);
   const bool image = blockIdx.x >= of_words;
   const LinearBackward& side = image ? a.image_side : a.words_side;
