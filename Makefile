@@ -4,6 +4,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# The C++ that `format` writes and `check` compares.
+CXX_SOURCES := $(wildcard memgan/backends/native/csrc/*.h \
+                          memgan/backends/native/csrc/cuda/* \
+                          tests/backends/native/*/*.h tests/backends/native/*/*.cpp)
+
 .PHONY: demo test test-kernels bench gpu check format docs clean
 
 $(STAMP): pyproject.toml constraints.txt
@@ -34,10 +39,11 @@ gpu:                           ## all that only a GPU shows, with the python3 th
 check: $(STAMP)                ## ruff, formatting, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(CXX_SOURCES)
 	$(BIN)/mypy
 
 format: $(STAMP)
-	find memgan tests -name '*.h' -o -name '*.cpp' -o -name '*.cu*' | xargs $(BIN)/clang-format -i
+	$(BIN)/clang-format -i $(CXX_SOURCES)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
