@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from reference_models.dmgan.config import Config
 
 RESULTS = Path(__file__).parents[1] / "results"
 MOST_ROUNDS = 30
+COMPILE_SECONDS = 240  # for the first run of a compiled form
 Row = dict[str, Any]
 
 
@@ -34,10 +36,24 @@ def measured(
     seconds: float,
     rounds: int,
 ) -> list[Row]:
-    """One row a form; the first form is what the others are compared with."""
+    """One row a form; the first form is what the others are compared with.
+
+    A compiled form that does not get through its first run within ``COMPILE_SECONDS`` has no times in its row.
+    """
     workers = {form.name: Worker(task, form, config, batch, device, threads) for form in chosen}
+    late: list[Row] = []
+    peaks, began = {}, {}
     try:
-        peaks = {name: worker.first() for name, worker in workers.items()}
+        for form in chosen:
+            began[form.name] = time.monotonic()
+            try:
+                peaks[form.name] = workers[form.name].first(COMPILE_SECONDS if form.compiled else None)
+            except TimeoutError:
+                workers.pop(form.name).close()
+                late.append({"task": task, "form": form.name, "batch": batch, "device": device,
+                             "wall_s": None, "first_s": float(COMPILE_SECONDS)})  # fmt: skip
+                print(f"{task}, {form.name}: not ready after {COMPILE_SECONDS} s")
+            began[form.name] = time.monotonic() - began[form.name]
         taken = in_turns(
             {name: worker.once for name, worker in workers.items()},
             seconds,
@@ -57,6 +73,7 @@ def measured(
             "form": name,
             "batch": batch,
             "device": device,
+            "first_s": began[name],
             "wall_s": mine.wall,
             "cpu_s": mine.cpu,
             "rounds": mine.rounds,
@@ -68,14 +85,13 @@ def measured(
             "largest": profiles[name][1],
         }
         for name, mine in times.items()
-    ]
+    ] + late
 
 
-def run(arguments: argparse.Namespace) -> list[Row]:
-    """All rows, as they are asked for."""
+def run(arguments: argparse.Namespace) -> Iterator[list[Row]]:
+    """The rows of each task and batch as soon as they are measured, as they are asked for."""
     config = cases.quick() if arguments.quick else cases.paper()
     seconds, kind = 0.0 if arguments.quick else arguments.seconds, torch.device(arguments.device).type
-    rows: list[Row] = []
     for task in [task for task in forms.FORMS if task in (arguments.task or forms.FORMS)]:
         chosen = forms.LADDER.get(task, ()) if arguments.ladder else forms.FORMS[task]
         if arguments.compile and task != "words loss":
@@ -87,9 +103,8 @@ def run(arguments: argparse.Namespace) -> list[Row]:
             found = measured(
                 task, chosen, config, batch, arguments.device, arguments.threads, seconds, arguments.rounds
             )
-            rows += [{**row, "difference": far.get(row["form"])} for row in found]
-            print(report.table(found))
-    return rows
+            print(report.table([row for row in found if row["wall_s"] is not None]))
+            yield [{**row, "difference": far.get(row["form"])} for row in found]
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -108,10 +123,38 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--between", type=int, metavar="IMAGES", help="instead: FID between forms and between seeds"
     )
+    parser.add_argument(
+        "--exact", action="store_true", help="instead: are the first gradients equal in float64?"
+    )
     parser.add_argument("--publish", action="store_true", help="fill docs/speed.md from what is stored")
     parser.add_argument("--publish-only", action="store_true", help="the same, and measure nothing")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     return parser.parse_args(argv)
+
+
+def measurements(arguments: argparse.Namespace) -> Iterator[list[Row]]:
+    """What is asked for, part by part."""
+    if arguments.between:
+        from benchmarks.model.between import between
+
+        yield between(arguments.between, say=print)
+    elif arguments.exact:
+        from benchmarks.model.exact import exact
+
+        yield [exact(cases.quick() if arguments.quick else cases.paper(), say=print)]
+    else:
+        yield from run(arguments)
+
+
+def keep(rows: list[Row], path: Path) -> None:
+    """Store ``rows`` beside what ``path`` holds of other tasks, and draw all of them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if "task" in rows[0]:
+        rows = report.beside_others(rows, path)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    print(f"stored {path}")
+    if "task" in rows[0]:
+        report.plot([row for row in rows if row["wall_s"] is not None], path.with_suffix(".svg"))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -119,25 +162,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parsed(argv)
     torch.set_num_threads(arguments.threads)
     kind = torch.device(arguments.device).type
-    suffix = "".join(f"_{name}" for name in ("ladder", "compile") if getattr(arguments, name))
-    path = arguments.out / f"model_{kind}{'_between' if arguments.between else suffix}.jsonl"
+    suffix = "".join(
+        f"_{name}" for name in ("ladder", "compile", "exact", "between") if getattr(arguments, name)
+    )
+    path = arguments.out / f"model_{kind}{suffix}.jsonl"
     if not arguments.publish_only:
-        facts = facts_of()  # before: the load is others'
-        facts["threads"] = arguments.threads
-        if arguments.between:
-            from benchmarks.model.between import between
-
-            rows = between(arguments.between, say=print)
-        else:
-            rows = run(arguments)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [{**row, **facts} for row in rows]
-        if arguments.task:
-            rows = report.beside_others(rows, path)
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        print(f"stored {path}")
-        if not arguments.between:
-            report.plot(rows, facts, path.with_suffix(".svg"))
+        facts = {**facts_of(), "threads": arguments.threads}  # before: the load is others'
+        rows: list[Row] = []
+        for part in measurements(arguments):
+            rows += [{**row, **facts} for row in part]
+            keep(rows, path)  # now: a run that is cut off has stored what it measured
     if arguments.publish or arguments.publish_only:
         from benchmarks.model.publish import PAGE, publish
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -89,9 +90,11 @@ def worst_of(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
     return max(float((one - other).norm() / other.norm()) for one, other in pairs)
 
 
-def first_gradients(form: forms.Form, config: Config, batch: int, device: torch.device) -> dict[str, Tensor]:
+def first_gradients(
+    form: forms.Form, config: Config, batch: int, device: torch.device, dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
     """Name → gradient of every parameter in the first training step, as its optimiser sees it."""
-    nets = cases.networks(config, device)
+    nets = cases.in_dtype(cases.networks(config, device), dtype)
     step = forms.training_step(form, config, copy.deepcopy(nets), device)
     gradients: dict[str, Tensor] = {}
     names = {}
@@ -111,5 +114,7 @@ def first_gradients(form: forms.Form, config: Config, batch: int, device: torch.
     for optimizer in optimizers:
         optimizer.register_step_pre_hook(keep)
     inputs = cases.generator_inputs(config, batch, device)
-    step(cases.training_batch(config, batch, device), inputs.noise, inputs.condition_noise)
+    given = cases.training_batch(config, batch, device)
+    given = dataclasses.replace(given, images=tuple(image.to(dtype) for image in given.images))
+    step(given, inputs.noise.to(dtype), inputs.condition_noise.to(dtype))
     return gradients

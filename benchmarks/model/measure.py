@@ -63,9 +63,18 @@ class Worker:
             initargs=(self.task, self.form, self.config, self.batch, self.device, self.threads),
         )
 
-    def first(self) -> int | None:
-        """Run once; bytes beyond what was held before, at the worst moment. None where the system does not tell."""
-        return self._pool.submit(_first).result()
+    def first(self, limit: float | None = None) -> int | None:
+        """Run once; bytes beyond what was held before, at the worst moment. None where the system does not tell.
+
+        Raises:
+            TimeoutError: it took longer than ``limit`` seconds; the process is ended.
+        """
+        try:
+            return self._pool.submit(_first).result(limit)
+        except TimeoutError:
+            for process in self._pool._processes.values():
+                process.kill()
+            raise
 
     def once(self) -> tuple[float, float]:
         """Run once; wall and CPU seconds."""

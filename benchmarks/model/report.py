@@ -38,7 +38,7 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def plot(rows: list[Row], facts: Row, path: Path) -> None:
+def plot(rows: list[Row], path: Path) -> None:
     """Bars: seconds of every form, convolutions below and the rest on top, and how many times as fast as plain."""
     import matplotlib
 
@@ -63,6 +63,7 @@ def plot(rows: list[Row], facts: Row, path: Path) -> None:
         axis.set_title(f"{task}, batch {batch}", fontsize=10)
         axis.set_xlabel("seconds")
     axes[0][0].legend(fontsize=7, loc="lower right")
+    facts = rows[-1]
     figure.suptitle(f"{facts['machine']}, {facts['threads']} threads, torch {facts['torch']}", fontsize=9)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
