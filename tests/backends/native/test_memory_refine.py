@@ -227,6 +227,21 @@ def test_results_do_not_depend_on_the_run_or_on_the_number_of_threads(op: str) -
         assert all(torch.equal(a, b) for a, b in zip(seen[0], other))
 
 
+@pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
+def test_results_that_no_cache_holds(channels_last: bool) -> None:
+    inputs = Inputs.random(
+        batch=4,  # 67 MB of features, and as much of results
+        channels=64,
+        height=256,
+        width=256,
+        words=3,
+        dtype=torch.float32,
+        channels_last=channels_last,
+    )
+    fused, plain = inputs.call("memory_refine", attention=False)[0], inputs.defined("memory_refine")[0]
+    assert error(fused, plain) < 1e-5
+
+
 @pytest.mark.parametrize("op", OPS)
 def test_what_stands_in_padding_changes_nothing_and_gets_no_gradient(op: str) -> None:
     inputs = Inputs.random(batch=2, channels=5, height=6, width=7, words=6)

@@ -28,6 +28,7 @@ struct AttendArgs {
 struct ForwardArgs : AttendArgs {
   MutablePixels out;          // (B, D, N)
   void* attention = nullptr;  // (B, L, N) contiguous, or nullptr: not asked for
+  bool streams = false;       // `out` goes past the caches where its rows begin on whole registers
 };
 
 // The partial sums of one chunk of an image's pixels, in the dtype that the kernel computes in:

@@ -71,8 +71,7 @@ struct Backward {
       const Pixels& from, int64_t first, int64_t count, int64_t rows, const T* A, int64_t K, T* Y, T* tile) {
     const S* x = static_cast<const S*>(from.data) + image * from.batch + first * from.pixel;
     if (std::is_same_v<S, T> && count == kPixels && from.pixel == 1 && rows > 0) {
-      product_rows<T, Init::zero>(
-          rows, A, reinterpret_cast<const T*>(x), from.row, K, Y, kPixels, nullptr, nullptr, tile);
+      product_rows<T, Init::zero>(rows, A, reinterpret_cast<const T*>(x), from.row, K, Y, kPixels, {.copied = tile});
     } else {
       load_tile<S>(x, from.row, from.pixel, K, K, count, tile);
       product_rows<T, Init::zero>(rows, A, tile, kPixels, K, Y, kPixels);
@@ -91,7 +90,8 @@ struct Backward {
     const bool in_place = std::is_same_v<S, T> && count == kPixels && a.grad_r.pixel == 1;
     T* to = in_place ? reinterpret_cast<T*>(out) : result;
     const int64_t ld = in_place ? a.grad_r.row : kPixels;
-    if (gated) product_rows<T, Init::scaled>(a.C, grad_rows, s, kPixels, packed.rows, to, ld, g, closed);
+    if (gated)
+      product_rows<T, Init::scaled>(a.C, grad_rows, s, kPixels, packed.rows, to, ld, {.start = g, .factor = closed});
     else product_rows<T, Init::zero>(a.C, grad_rows, s, kPixels, packed.rows, to, ld);
     if (!in_place) store_tile<S>(out, a.grad_r.row, a.grad_r.pixel, a.C, count, result);
   }
@@ -116,7 +116,8 @@ struct Backward {
   // One register of pixels: s (scores, and w_r . r behind them) → ds, and dz behind them; p (P) → g a.
   MEMGAN_INLINE void respond(T* s, T* p, int i) {
     const int64_t words = packed.words;
-    const Vec<T> factor = softmax_column<T>(s, words, T(a.scale));
+    Vec<T> factor;
+    softmax_columns<T, 1>(s, words, &factor, [](int64_t, int, Vec<T>) {});
     Vec<T> read_dot{}, from_read{};  // G . o, w_o . o
     for (int64_t l = 0; l < words; ++l) {
       const Vec<T> attention = load<T>(s + l * kPixels) * factor;

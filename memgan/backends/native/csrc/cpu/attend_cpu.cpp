@@ -51,6 +51,7 @@ std::tuple<Tensor, Tensor> forward(const Attend& in, double scale, bool return_a
   Tensor attention = empty_of(
       {a.B, return_attention ? a.L : 0, in.features.size(2), in.features.size(3)}, in.features.scalar_type());
   a.out = mutable_pixels_of(out);
+  a.streams = beyond_caches((in.features.numel() + out.numel()) * out.element_size());
   if (return_attention) a.attention = attention.mutable_data_ptr();
   const int64_t items = a.B * ((a.N + kForwardItemPixels - 1) / kForwardItemPixels);
   over_items(kernels().forward, a, items);

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <limits>
+#include <utility>
 
 #include "products.h"
 #include "tile.h"
@@ -21,7 +22,7 @@ struct Packed {
   const AttendArgs& a;
   int64_t words = 0;  // real ones
   int64_t rows = 0;   // rows of scores: the words, and w_r if there is a gate
-  T* scores;          // (rows, C) for product_rows
+  T* scores;          // (rows, C) for product_rows; keys times scale and log2(e): 2 to the score is the weight
   T* reads;           // (D, words) for product_rows
   T* value_gate;      // (L,): w_o . v_l
 
@@ -45,33 +46,47 @@ struct Packed {
   void pack(int64_t b) {
     words = a.lengths[b];
     rows = words + (a.gate_weight != nullptr);
-    pack_rows<T>(rows, a.C, scores, [&](int64_t row, int64_t c) { return row < words ? key(b, row, c) : gate(c); });
+    const T scale = T(a.scale * 1.4426950408889634074);
+    pack_rows<T>(
+        rows, a.C, scores, [&](int64_t row, int64_t c) { return row < words ? key(b, row, c) * scale : gate(c); });
     pack_rows<T>(a.D, words, reads, [&](int64_t d, int64_t row) { return value(b, row, d); });
     if (a.gate_weight == nullptr) return;
     for (int64_t row = 0; row < words; ++row) {
-      T sum = 0;
-      for (int64_t d = 0; d < a.D; ++d) sum += gate(a.C + d) * value(b, row, d);
-      value_gate[row] = sum;
+      T sums[4] = {};  // one would wait for itself at every step
+      for (int64_t d = 0; d < a.D; ++d) sums[d % 4] += gate(a.C + d) * value(b, row, d);
+      value_gate[row] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     }
   }
 };
 
-// Softmax over the rows of S (words, kPixels), in place: on return S holds exp(score - max); 1 / sum is returned.
-template <typename T>
-MEMGAN_INLINE Vec<T> softmax_column(T* S, int64_t words, T scale) {
-  Vec<T> largest = splat<T>(-std::numeric_limits<T>::infinity());
-  for (int64_t l = 0; l < words; ++l) {
-    const Vec<T> s = load<T>(S + l * kPixels) * scale;
-    largest = largest > s ? largest : s;  // a NaN score replaces the maximum, and then stays or meets exp as NaN
-    store<T>(S + l * kPixels, s);
-  }
-  Vec<T> sum{};
-  for (int64_t l = 0; l < words; ++l) {
-    const Vec<T> e = exp_nonpositive(load<T>(S + l * kPixels) - largest);
-    store<T>(S + l * kPixels, e);
-    sum += e;
-  }
-  return words > 0 ? T(1) / sum : Vec<T>{};
+// Registers of pixels that a softmax works on at once: one alone would mostly wait for itself.
+constexpr int kColumns = MEMGAN_VECTOR_BYTES == 64 ? 4 : 2;
+
+// Softmax over the rows of S (words, kPixels), in place and for `columns` registers of pixels: on return S holds
+// 2^(score - max); 1 / sum is returned. each(l, j, e) is told what word l has in column j.
+template <typename T, int columns, typename F>
+MEMGAN_INLINE void softmax_columns(T* S, int64_t words, Vec<T>* factor, const F& each) {
+  constexpr int lanes = Simd<T>::lanes;
+  Vec<T> largest[columns], sum[columns] = {};
+#pragma GCC unroll 8
+  for (int j = 0; j < columns; ++j) largest[j] = splat<T>(-std::numeric_limits<T>::infinity());
+  for (int64_t l = 0; l < words; ++l)
+#pragma GCC unroll 8
+    for (int j = 0; j < columns; ++j) {
+      const Vec<T> s = load<T>(S + l * kPixels + j * lanes);
+      largest[j] = largest[j] > s ? largest[j] : s;  // a NaN replaces the maximum, and stays or meets 2^x as NaN
+    }
+  for (int64_t l = 0; l < words; ++l)
+#pragma GCC unroll 8
+    for (int j = 0; j < columns; ++j) {
+      T* at = S + l * kPixels + j * lanes;
+      const Vec<T> e = exp2_nonpositive<T>(load<T>(at) - largest[j]);
+      store<T>(at, e);
+      sum[j] += e;
+      each(l, j, e);
+    }
+#pragma GCC unroll 8
+  for (int j = 0; j < columns; ++j) factor[j] = words > 0 ? T(1) / sum[j] : Vec<T>{};
 }
 
 // sigmoid(z) and 1 - sigmoid(z), each to full precision.
@@ -108,46 +123,74 @@ struct Forward {
     if (a.gate_bias != nullptr) bias = read(*static_cast<const S*>(a.gate_bias));
   }
 
-  void tile(int64_t first, int64_t count) {
+  // One tile; `next` are the features of the tile behind it, or nullptr.
+  void tile(int64_t first, int64_t count, const S* next) {
     const S* r = static_cast<const S*>(a.r.data) + image * a.r.batch + first * a.r.pixel;
     S* out = static_cast<S*>(a.out.data) + image * a.out.batch + first * a.out.pixel;
     const bool whole = count == kPixels;
-    const bool in_place = std::is_same_v<S, T> && whole && a.r.pixel == 1 && packed.rows > 0;
-    if (in_place) {
+    const bool direct = std::is_same_v<S, T> && whole && a.out.pixel == 1;
+    const bool streams = kStreams && direct && a.streams && aligned(out) && aligned(out + a.out.row);
+    Options<T> of_scores, of_result;
+    if (direct && !streams) of_scores.ahead = rows_ahead(out, a.out.row, a.D);
+    if (next != nullptr && a.r.pixel == 1) of_result.ahead = rows_ahead(next, a.r.row, a.C);
+
+    if (std::is_same_v<S, T> && whole && a.r.pixel == 1 && packed.rows > 0) {
+      of_scores.copied = features;
       product_rows<T, Init::zero>(
-          packed.rows, packed.scores, reinterpret_cast<const T*>(r), a.r.row, a.C, scores, kPixels, nullptr, nullptr,
-          features);
+          packed.rows, packed.scores, reinterpret_cast<const T*>(r), a.r.row, a.C, scores, kPixels, of_scores);
     } else {
       load_tile<S>(r, a.r.row, a.r.pixel, a.C, a.C, count, features);
-      product_rows<T, Init::zero>(packed.rows, packed.scores, features, kPixels, a.C, scores, kPixels);
+      product_rows<T, Init::zero>(packed.rows, packed.scores, features, kPixels, a.C, scores, kPixels, of_scores);
     }
-    for (int p = 0; p < kPixels; p += lanes) respond(p);
+    for (int p = 0; p < kPixels; p += kColumns * lanes) respond(p);
     if (a.attention != nullptr) write_attention(first, count);
 
-    T* to = std::is_same_v<S, T> && whole && a.out.pixel == 1 ? reinterpret_cast<T*>(out) : result;
-    const int64_t ld = to == result ? kPixels : a.out.row;
-    if (a.gate_weight != nullptr)
-      product_rows<T, Init::scaled>(a.D, packed.reads, scores, kPixels, packed.words, to, ld, features, closed);
-    else
-      product_rows<T, Init::zero>(a.D, packed.reads, scores, kPixels, packed.words, to, ld);
-    if (to == result) store_tile<S>(out, a.out.row, a.out.pixel, a.D, count, result);
+    T* to = direct ? reinterpret_cast<T*>(out) : result;
+    const int64_t ld = direct ? a.out.row : kPixels;
+    if (streams) of_result.output = Output::streamed;
+    if (a.gate_weight != nullptr) {
+      of_result.start = features;
+      of_result.factor = closed;
+      product_rows<T, Init::scaled, Asks::rows_to_read>(
+          a.D, packed.reads, scores, kPixels, packed.words, to, ld, of_result);
+    } else {
+      product_rows<T, Init::zero, Asks::rows_to_read>(
+          a.D, packed.reads, scores, kPixels, packed.words, to, ld, of_result);
+    }
+    if (!direct) store_tile<S>(out, a.out.row, a.out.pixel, a.D, count, result);
   }
 
-  // scores → weights of the values, g a_l, for one register of pixels. Where attention is asked for, g waits in
+  static bool aligned(const S* at) { return reinterpret_cast<uintptr_t>(at) % MEMGAN_VECTOR_BYTES == 0; }
+  static Ahead rows_ahead(const S* at, int64_t row, int64_t rows) {
+    constexpr int64_t size = sizeof(S);
+    return {reinterpret_cast<const char*>(at), row * size, rows, kPixels * size / 64};
+  }
+
+  // scores → weights of the values, g a_l, for kColumns registers of pixels. Where attention is asked for, g waits in
   // the gate's row, which is not needed any more, until the attention has been written.
   MEMGAN_INLINE void respond(int p) {
-    T* S_p = scores + p;
-    Vec<T> factor = softmax_column<T>(S_p, packed.words, T(a.scale));
-    if (a.gate_weight != nullptr) {
-      Vec<T> from_read{};
-      for (int64_t l = 0; l < packed.words; ++l) from_read += load<T>(S_p + l * kPixels) * packed.value_gate[l];
-      const Vec<T> z = load<T>(S_p + packed.words * kPixels) + from_read * factor + bias;
-      const Gate<T> gate = gate_of<T>(z);
-      store<T>(closed + p, gate.closed);
-      if (a.attention == nullptr) factor *= gate.open;
-      else store<T>(S_p + packed.words * kPixels, gate.open);
+    T *S_p = scores + p, *of_gate = S_p + packed.words * kPixels;
+    Vec<T> factor[kColumns], from_read[kColumns] = {};
+    const T* value_gate = packed.value_gate;
+    if (a.gate_weight == nullptr) {
+      softmax_columns<T, kColumns>(S_p, packed.words, factor, [](int64_t, int, Vec<T>) {});
+    } else {
+      softmax_columns<T, kColumns>(
+          S_p, packed.words, factor, [&](int64_t l, int j, Vec<T> e) { from_read[j] += e * value_gate[l]; });
+#pragma GCC unroll 8
+      for (int j = 0; j < kColumns; ++j) {
+        const Gate<T> gate = gate_of<T>(load<T>(of_gate + j * lanes) + from_read[j] * factor[j] + bias);
+        store<T>(closed + p + j * lanes, gate.closed);
+        if (a.attention == nullptr) factor[j] *= gate.open;
+        else store<T>(of_gate + j * lanes, gate.open);
+      }
     }
-    for (int64_t l = 0; l < packed.words; ++l) store<T>(S_p + l * kPixels, load<T>(S_p + l * kPixels) * factor);
+    for (int64_t l = 0; l < packed.words; ++l)
+#pragma GCC unroll 8
+      for (int j = 0; j < kColumns; ++j) {
+        T* at = S_p + l * kPixels + j * lanes;
+        store<T>(at, load<T>(at) * factor[j]);
+      }
   }
 
   void write_attention(int64_t first, int64_t count) {
@@ -172,12 +215,23 @@ struct Forward {
 
   void run(int64_t (*next)(void*), void* state) {
     const int64_t items = (a.N + kForwardItemPixels - 1) / kForwardItemPixels;
-    for (int64_t item = next(state); item >= 0; item = next(state)) {
+    const auto features_at = [&](int64_t b, int64_t pixel) {
+      return static_cast<const S*>(a.r.data) + b * a.r.batch + pixel * a.r.pixel;
+    };
+    int64_t upcoming = next(state);
+    while (upcoming >= 0) {
+      const int64_t item = std::exchange(upcoming, next(state));
       const int64_t b = item / items, begin = item % items * kForwardItemPixels;
       if (b != image) packed.pack(image = b);
       const int64_t end = std::min(a.N, begin + kForwardItemPixels);
-      for (int64_t p = begin; p < end; p += kPixels) tile(p, std::min<int64_t>(kPixels, end - p));
+      for (int64_t p = begin; p < end; p += kPixels) {
+        const S* behind = p + kPixels < end ? features_at(b, p + kPixels)
+                          : upcoming >= 0   ? features_at(upcoming / items, upcoming % items * kForwardItemPixels)
+                                            : nullptr;
+        tile(p, std::min<int64_t>(kPixels, end - p), behind);
+      }
     }
+    if (a.streams) streamed();
   }
 };
 

@@ -28,9 +28,58 @@ struct Blocks {
 
 enum class Init { zero, scaled };  // `scaled`: start from factor[pixel] * start[row][pixel]
 
-template <typename T, int R, Init init, bool copy>
+// Memory that is needed soon: `lines` (of 64 bytes) of each of `rows` rows that lie `stride` bytes apart. A product
+// asks for one row at each of its steps: as many requests at once would wait for one another, and the product for them.
+struct Ahead {
+  const char* at = nullptr;
+  int64_t stride = 0, rows = 0, lines = 0;
+};
+// Which share a block of a product asks for: of every row some lines, to be written; or some rows, to be read, whole
+// (of kPixels elements, as many as are computed with).
+enum class Asks { lines_to_write, rows_to_read };
+
+template <typename T, Asks asks>
+MEMGAN_INLINE void ask(const Ahead& ahead, int64_t row) {
+  const char* at = ahead.at + row * ahead.stride;
+  if constexpr (asks == Asks::rows_to_read) {
+#pragma GCC unroll 8
+    for (int i = 0; i < int(kPixels * sizeof(T)); i += 64) __builtin_prefetch(at + i, 0, 2);
+  } else {
+    for (int64_t i = 0; i < ahead.lines; ++i) __builtin_prefetch(at + i * 64, 1, 3);
+  }
+}
+template <Asks asks>
+Ahead share_of(const Ahead& all, int64_t block, int64_t blocks, int64_t row, int64_t size) {
+  Ahead share = all;
+  if (asks == Asks::rows_to_read) {
+    share.at += row * all.stride;
+    share.rows = std::clamp<int64_t>(all.rows - row, 0, size);
+  } else {
+    const int64_t first = all.lines * block / blocks;
+    share.at += first * 64;
+    share.lines = all.lines * (block + 1) / blocks - first;
+  }
+  return share;
+}
+
+// How a product's result is stored.
+enum class Output { kept, streamed };
+
+// What a product may be told besides its operands.
+template <typename T>
+struct Options {
+  const T *start = nullptr, *factor = nullptr;  // of Init::scaled
+  T* copied = nullptr;                          // X is written there too
+  Output output = Output::kept;
+  Ahead ahead;
+};
+
+template <typename T, int R, Init init, Asks asks, bool copy>
 MEMGAN_INLINE void product_rows_block(
-    const T* A, const T* X, int64_t ldx, int64_t K, T* Y, int64_t ldy, const T* start, const T* factor, T* copied) {
+    const T* A, const T* X, int64_t ldx, int64_t K, T* Y, int64_t ldy, const Options<T>& o) {
+  const T *start = o.start, *factor = o.factor;
+  T* copied = o.copied;
+  const Ahead ahead = o.ahead;
   constexpr int lanes = Simd<T>::lanes;
   for (int first = 0; first < kPixels; first += kVectors * lanes) {
     Vec<T> acc[R][kVectors];
@@ -46,7 +95,9 @@ MEMGAN_INLINE void product_rows_block(
     }
     const T* x = X + first;
     const T* a = A;
+    const int64_t asked = first == 0 ? ahead.rows : 0;
     for (int64_t k = 0; k < K; ++k, x += ldx, a += R) {
+      if (k < asked) ask<T, asks>(ahead, k);
       Vec<T> pixels[kVectors];
 #pragma GCC unroll 8
       for (int j = 0; j < kVectors; ++j) {
@@ -58,24 +109,31 @@ MEMGAN_INLINE void product_rows_block(
 #pragma GCC unroll 8
         for (int j = 0; j < kVectors; ++j) acc[i][j] += pixels[j] * a[i];
     }
+    for (int64_t k = K; k < asked; ++k) ask<T, asks>(ahead, k);
+    if (o.output == Output::streamed) {
 #pragma GCC unroll 8
-    for (int i = 0; i < R; ++i)
+      for (int i = 0; i < R; ++i)
 #pragma GCC unroll 8
-      for (int j = 0; j < kVectors; ++j) store<T>(Y + i * ldy + first + j * lanes, acc[i][j]);
+        for (int j = 0; j < kVectors; ++j) stream<T>(Y + i * ldy + first + j * lanes, acc[i][j]);
+    } else {
+#pragma GCC unroll 8
+      for (int i = 0; i < R; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < kVectors; ++j) store<T>(Y + i * ldy + first + j * lanes, acc[i][j]);
+    }
   }
 }
 
-template <typename T, Init init, bool copy>
+template <typename T, Init init, Asks asks, bool copy>
 __attribute__((noinline)) void product_rows_sized(
-    int rows, const T* A, const T* X, int64_t ldx, int64_t K, T* Y, int64_t ldy, const T* start, const T* factor,
-    T* copied) {
+    int rows, const T* A, const T* X, int64_t ldx, int64_t K, T* Y, int64_t ldy, const Options<T>& o) {
   switch (rows) {
-    case 1: return product_rows_block<T, 1, init, copy>(A, X, ldx, K, Y, ldy, start, factor, copied);
-    case 2: return product_rows_block<T, 2, init, copy>(A, X, ldx, K, Y, ldy, start, factor, copied);
-    case 3: return product_rows_block<T, 3, init, copy>(A, X, ldx, K, Y, ldy, start, factor, copied);
-    case 4: return product_rows_block<T, 4, init, copy>(A, X, ldx, K, Y, ldy, start, factor, copied);
-    case 5: return product_rows_block<T, 5, init, copy>(A, X, ldx, K, Y, ldy, start, factor, copied);
-    case 6: return product_rows_block<T, 6, init, copy>(A, X, ldx, K, Y, ldy, start, factor, copied);
+    case 1: return product_rows_block<T, 1, init, asks, copy>(A, X, ldx, K, Y, ldy, o);
+    case 2: return product_rows_block<T, 2, init, asks, copy>(A, X, ldx, K, Y, ldy, o);
+    case 3: return product_rows_block<T, 3, init, asks, copy>(A, X, ldx, K, Y, ldy, o);
+    case 4: return product_rows_block<T, 4, init, asks, copy>(A, X, ldx, K, Y, ldy, o);
+    case 5: return product_rows_block<T, 5, init, asks, copy>(A, X, ldx, K, Y, ldy, o);
+    case 6: return product_rows_block<T, 6, init, asks, copy>(A, X, ldx, K, Y, ldy, o);
     default: return;
   }
 }
@@ -83,22 +141,23 @@ __attribute__((noinline)) void product_rows_sized(
 // Y (rows, kPixels) with stride ldy; A packed by `pack_rows`; X (K, kPixels) with stride ldx. With `copied`, X is also
 // written there, (K, kPixels) dense: rows of a large image lie a power of two apart and evict each other from the
 // cache, so they are read once.
-template <typename T, Init init>
+template <typename T, Init init, Asks asks = Asks::lines_to_write>
 MEMGAN_INLINE void product_rows(
-    int64_t rows, const T* A, const T* X, int64_t ldx, int64_t K, T* Y, int64_t ldy, const T* start = nullptr,
-    const T* factor = nullptr, T* copied = nullptr) {
+    int64_t rows, const T* A, const T* X, int64_t ldx, int64_t K, T* Y, int64_t ldy, const Options<T>& options = {}) {
   const Blocks blocks(rows);
+  Options<T> o = options;
   int64_t row = 0;
   for (int64_t i = 0; i < blocks.count; ++i) {
     const int size = blocks.size(i);
-    const T* from = init == Init::scaled ? start + row * kPixels : nullptr;
-    if (copied != nullptr) {
-      product_rows_sized<T, init, true>(size, A + row * K, X, ldx, K, Y + row * ldy, ldy, from, factor, copied);
-      X = copied;
+    if (init == Init::scaled) o.start = options.start + row * kPixels;
+    o.ahead = share_of<asks>(options.ahead, i, blocks.count, row, size);
+    if (o.copied != nullptr) {
+      product_rows_sized<T, init, asks, true>(size, A + row * K, X, ldx, K, Y + row * ldy, ldy, o);
+      X = o.copied;
       ldx = kPixels;
-      copied = nullptr;
+      o.copied = nullptr;
     } else {
-      product_rows_sized<T, init, false>(size, A + row * K, X, ldx, K, Y + row * ldy, ldy, from, factor, nullptr);
+      product_rows_sized<T, init, asks, false>(size, A + row * K, X, ldx, K, Y + row * ldy, ldy, o);
     }
     row += size;
   }
@@ -111,8 +170,9 @@ void pack_rows(int64_t rows, int64_t K, T* A, const F& element) {
   int64_t row = 0;
   for (int64_t i = 0; i < blocks.count; ++i) {
     const int size = blocks.size(i);
-    for (int64_t k = 0; k < K; ++k)
-      for (int j = 0; j < size; ++j) *A++ = element(row + j, k);
+    for (int j = 0; j < size; ++j)
+      for (int64_t k = 0; k < K; ++k) A[k * size + j] = element(row + j, k);
+    A += size * K;
     row += size;
   }
 }

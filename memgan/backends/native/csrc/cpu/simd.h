@@ -7,6 +7,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 namespace memgan::cpu::MEMGAN_ISA {
 
@@ -41,6 +44,30 @@ template <typename T>
 MEMGAN_INLINE void store(T* p, Vec<T> v) {
   *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v;
 }
+// Past the caches, to an address that is a multiple of MEMGAN_VECTOR_BYTES: a plain store of a line that is in no cache
+// reads it first. Other threads see it after `streamed`.
+#if defined(__x86_64__) && MEMGAN_VECTOR_BYTES == 64
+constexpr bool kStreams = true;
+template <typename T>
+MEMGAN_INLINE void stream(T* p, Vec<T> v) {
+  _mm512_stream_ps(reinterpret_cast<float*>(p), (__m512)v);
+}
+MEMGAN_INLINE void streamed() { _mm_sfence(); }
+#elif defined(__x86_64__) && MEMGAN_VECTOR_BYTES == 32
+constexpr bool kStreams = true;
+template <typename T>
+MEMGAN_INLINE void stream(T* p, Vec<T> v) {
+  _mm256_stream_ps(reinterpret_cast<float*>(p), (__m256)v);
+}
+MEMGAN_INLINE void streamed() { _mm_sfence(); }
+#else
+constexpr bool kStreams = false;
+template <typename T>
+MEMGAN_INLINE void stream(T* p, Vec<T> v) {
+  store<T>(p, v);
+}
+MEMGAN_INLINE void streamed() {}
+#endif
 template <typename T>
 MEMGAN_INLINE Vec<T> splat(T x) {
   return x - Vec<T>{};  // x - 0 is x for every x, -0 included; 0 + x is not
@@ -115,30 +142,17 @@ MEMGAN_INLINE void store_as(S* p, Vec<typename Compute<S>::type> v) {
   }
 }
 
-// exp for x <= 0, within about one unit in the last place; what would be subnormal becomes 0.
-MEMGAN_INLINE Vec<float> exp_nonpositive(Vec<float> x) {
-  using I = Simd<float>::I;
-  const float shift = 12582912.0f;  // 1.5 * 2^23: adding it leaves round(y) in the low bits
-  const Vec<float> y = x * 1.44269504088896341f + shift;
-  const Vec<float> n = y - shift;
-  const I exponent = (I)y - (I)splat(shift) + 127;
-  const Vec<float> f = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+// e^f 2^n for |f| <= log(2) / 2, where n is what the low bits of y hold.
+MEMGAN_INLINE Vec<float> exp_of_parts(Vec<float> f, Vec<float> y) {
   Vec<float> p = f * 1.9875691500e-4f + 1.3981999507e-3f;
   p = p * f + 8.3334519073e-3f;
   p = p * f + 4.1665795894e-2f;
   p = p * f + 1.6666665459e-1f;
   p = p * f + 5.0000001201e-1f;
-  const Vec<float> e = (p * (f * f) + f + 1.0f) * (Vec<float>)(exponent << 23);
-  return x < -87.0f ? Vec<float>{} : e;  // a NaN compares false and stays a NaN
+  return (p * (f * f) + f + 1.0f) * (Vec<float>)(((Simd<float>::I)y << 23) + (127 << 23));
 }
-MEMGAN_INLINE Vec<double> exp_nonpositive(Vec<double> x) {
-  using I = Simd<double>::I;
-  const double shift = 6755399441055744.0;  // 1.5 * 2^52
-  const Vec<double> y = x * 1.4426950408889634074 + shift;
-  const Vec<double> n = y - shift;
-  const I exponent = (I)y - (I)splat(shift) + 1023;
-  const Vec<double> f = (x - n * 6.93145751953125e-1) - n * 1.42860682030941723212e-6;
-  // The series up to f^13 / 13!: what is left out is below 4e-18 for |f| <= log(2) / 2.
+MEMGAN_INLINE Vec<double> exp_of_parts(Vec<double> f, Vec<double> y) {
+  // The series up to f^13 / 13!: what is left out is below 4e-18.
   Vec<double> p = f * (1.0 / 6227020800.0) + 1.0 / 479001600.0;
   p = p * f + 1.0 / 39916800.0;
   p = p * f + 1.0 / 3628800.0;
@@ -150,8 +164,30 @@ MEMGAN_INLINE Vec<double> exp_nonpositive(Vec<double> x) {
   p = p * f + 1.0 / 24.0;
   p = p * f + 1.0 / 6.0;
   p = p * f + 0.5;
-  const Vec<double> e = (p * (f * f) + f + 1.0) * (Vec<double>)(exponent << 52);
+  return (p * (f * f) + f + 1.0) * (Vec<double>)(((Simd<double>::I)y << 52) + (int64_t(1023) << 52));
+}
+
+// 1.5 * 2^23 and 1.5 * 2^52: adding it leaves the nearest integer in the low bits.
+template <typename T>
+constexpr T kRounds = sizeof(T) == 4 ? T(12582912.0) : T(6755399441055744.0);
+
+// exp and 2^x for x <= 0, within about one unit in the last place; what would be subnormal becomes 0.
+// A NaN compares false and stays a NaN.
+MEMGAN_INLINE Vec<float> exp_nonpositive(Vec<float> x) {
+  const Vec<float> y = x * 1.44269504088896341f + kRounds<float>, n = y - kRounds<float>;
+  const Vec<float> e = exp_of_parts((x - n * 0.693359375f) - n * -2.12194440e-4f, y);
+  return x < -87.0f ? Vec<float>{} : e;
+}
+MEMGAN_INLINE Vec<double> exp_nonpositive(Vec<double> x) {
+  const Vec<double> y = x * 1.4426950408889634074 + kRounds<double>, n = y - kRounds<double>;
+  const Vec<double> e = exp_of_parts((x - n * 6.93145751953125e-1) - n * 1.42860682030941723212e-6, y);
   return x < -708.0 ? Vec<double>{} : e;
+}
+template <typename T>
+MEMGAN_INLINE Vec<T> exp2_nonpositive(Vec<T> x) {
+  const Vec<T> y = x + kRounds<T>, n = y - kRounds<T>;
+  const Vec<T> e = exp_of_parts((x - n) * T(0.6931471805599453094), y);
+  return x < T(sizeof(T) == 4 ? -125.5 : -1021.5) ? Vec<T>{} : e;
 }
 
 }  // namespace memgan::cpu::MEMGAN_ISA

@@ -3,6 +3,7 @@
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 #include <algorithm>
@@ -36,6 +37,19 @@ inline void in_large_pages(const Tensor& t, size_t bytes) {
   const uintptr_t begin = (data + page - 1) / page * page, end = (data + bytes) / page * page;
   if (bytes >= 2 * page && end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 #endif
+}
+
+// Whether features and a result of as many bytes are more than the last cache holds, so that the result would leave it
+// before anybody reads it: then it is written past the caches, which spares reading every line of it first.
+inline bool beyond_caches(size_t bytes) {
+  static const size_t cache = [] {
+    long size = 0;
+#if defined(__linux__) && defined(_SC_LEVEL3_CACHE_SIZE)
+    size = sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+    return size > 0 ? size_t(size) : size_t(32) << 20;
+  }();
+  return bytes > cache;
 }
 
 inline Tensor empty_pixels(const Tensor& like, int64_t channels) {

@@ -117,7 +117,8 @@ struct LinearItem {
       if (columns <= 0) continue;
       pack_rows<T>(rows, count, packed, [&](int64_t m, int64_t i) { return from[i * width + m]; });
       load_tile<S>(static_cast<const S*>(side.x) + k * side.inputs + column, side.inputs, 1, count, count, columns, tile);
-      product_rows<T, Init::scaled>(rows, packed, tile, kPixels, count, result, kPixels, result, ones);
+      product_rows<T, Init::scaled>(
+          rows, packed, tile, kPixels, count, result, kPixels, {.start = result, .factor = ones});
     }
     const int64_t of_layer = std::min(rows, M - first);
     if (column == 0)
