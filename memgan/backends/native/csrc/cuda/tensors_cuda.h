@@ -22,7 +22,8 @@ inline cudaStream_t current_stream(int32_t device) {
   STD_TORCH_CHECK(  // never the default stream instead: that would be a race without a word
       look != nullptr, "memgan: this torch gives no current CUDA stream (aoti_torch_get_current_cuda_stream)");
   void* stream = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(look(device, &stream));
+  // Not torch's macro for this, whose name changes between versions.
+  STD_TORCH_CHECK(look(device, &stream) == AOTI_TORCH_SUCCESS, "memgan: torch gives no stream of CUDA device ", device);
   return static_cast<cudaStream_t>(stream);
 }
 
