@@ -15,7 +15,7 @@ import torch
 
 import memgan
 from benchmarks.common.facts import facts as facts_of
-from benchmarks.memory import cases, measure, on_cuda, report
+from benchmarks.memory import cases, measure, on_cuda, pages, report
 
 # Relative to the largest value; the widest of all providers in that dtype, whose rounding differs.
 TOLERANCE = {"float32": 2e-4, "tf32": 2e-2, "bfloat16": 4e-2, "float16": 1e-2}
@@ -79,6 +79,11 @@ def run(case: cases.Case, seconds: float, *, compiled: bool) -> list[dict[str, A
     return rows
 
 
+def store(rows: list[dict[str, Any]], facts: dict[str, Any], out: Path) -> None:
+    """JSON lines, each with what made it."""
+    out.with_suffix(".jsonl").write_text("".join(json.dumps({**row, **facts}) + "\n" for row in rows))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one tiny case, without torch.compile")
@@ -100,7 +105,8 @@ def main() -> int:
         chosen = tuple(case for case in chosen if any(part in case.name for part in arguments.case))
     seconds = 0.05 if arguments.quick else arguments.seconds
     out.parent.mkdir(parents=True, exist_ok=True)
-    facts, rows, wrong = facts_of(), [], 0
+    facts, wrong = facts_of(), 0
+    rows: list[dict[str, Any]] = []
     for case in chosen:
         try:
             rows += run(case, seconds, compiled=not arguments.quick)
@@ -108,10 +114,13 @@ def main() -> int:
             print(error)
             wrong += 1
             continue
-        lines = [json.dumps({**row, **facts}) for row in rows]  # so far: what follows may not end
-        out.with_suffix(".jsonl").write_text("\n".join(lines) + "\n")
+        store(rows, facts, out)  # so far: what follows may not end
     if rows:
         report.plot(rows, facts, out.with_suffix(".svg"))
+        for case in chosen if arguments.device == "cpu" and not wrong else ():
+            rows += pages.rows(case, seconds / 2)
+        report.print_pages([row for row in rows if row["mode"] in pages.MODES])
+        store(rows, facts, out)
     print(f"stored {out}.jsonl and {out}.svg")
     return int(wrong > 0)
 

@@ -30,15 +30,17 @@ def in_turns(steps: Mapping[str, Step], seconds: float, least: int = 5, most: in
     """Every step once a round, so that a busy moment of the machine falls on all of them alike."""
     # Twice to warm: a compiled step compiles in its first round.
     taken = turns.in_turns(steps, seconds, warm=2, least=least, most=most)
-    return {name: _times(each) for name, each in taken.items()}
+    return {name: times(each) for name, each in taken.items()}
 
 
-def _times(taken: list[float]) -> Times:
+def times(taken: list[float]) -> Times:
+    """Of one provider, from the seconds of its rounds."""
     low, middle, high = quantiles(taken, n=4) if len(taken) > 1 else (taken[0],) * 3
     return Times(middle, (low, high), min(taken), len(taken))
 
 
-def _timed(work: Callable[[], object]) -> float:
+def timed(work: Callable[[], object]) -> float:
+    """Seconds; what it returned is freed after the clock stopped."""
     begun = time.perf_counter()
     result = work()
     taken = time.perf_counter() - begun
@@ -54,20 +56,20 @@ def step(mode: str, refine: Refine, inputs: Inputs) -> Step:
 
     def forward() -> float:
         with torch.no_grad():
-            return _timed(lambda: refine(*plain))
+            return timed(lambda: refine(*plain))
 
     def backward() -> float:
         result = refine(*arguments)
-        return _timed(lambda: torch.autograd.grad(result, tensors, inputs.grad))
+        return timed(lambda: torch.autograd.grad(result, tensors, inputs.grad))
 
     def both() -> float:
-        return _timed(lambda: torch.autograd.grad(refine(*arguments), tensors, inputs.grad))
+        return timed(lambda: torch.autograd.grad(refine(*arguments), tensors, inputs.grad))
 
     def double() -> float:
         result = refine(*arguments)
         (slope,) = torch.autograd.grad(result, tensors[0], inputs.grad, create_graph=True)
         penalty = slope.square().sum()
-        return _timed(lambda: torch.autograd.grad(penalty, tensors))
+        return timed(lambda: torch.autograd.grad(penalty, tensors))
 
     return {"forward": forward, "backward": backward, "forward+backward": both, "double backward": double}[
         mode
@@ -113,9 +115,9 @@ def rates(inputs: Inputs, seconds: float) -> dict[str, float]:
     a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
     times = in_turns(
         {
-            "copy": lambda: _timed(lambda: target.copy_(source)),
-            "clone": lambda: _timed(source.clone),
-            "gemm": lambda: _timed(lambda: a @ b),
+            "copy": lambda: timed(lambda: target.copy_(source)),
+            "clone": lambda: timed(source.clone),
+            "gemm": lambda: timed(lambda: a @ b),
         },
         seconds,
     )

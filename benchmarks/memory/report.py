@@ -29,6 +29,15 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def print_pages(rows: list[dict[str, Any]]) -> None:
+    """For people: what fresh and used pages cost."""
+    for row in rows:
+        print(
+            f"{row['case']['name']:16s} {row['mode']:22s} {row['provider']:14s} {row['median_ms']:7.2f} ms, "
+            f"{row['times_clone']:.2f} x clone, {row['faults']} page faults"
+        )
+
+
 def _label(row: dict[str, Any]) -> str:
     case = row["case"]
     return case["name"] if case["dtype"] == "float32" else f"{case['name']}, {case['dtype']}"
