@@ -205,3 +205,17 @@ def test_more_words_than_the_kernels_take(monkeypatch: pytest.MonkeyPatch) -> No
 def test_dtypes_that_no_cuda_kernel_takes() -> None:
     reason = native.unsupported_reason("memory_read", cuda_tensor(1, 2, 3, 4, dtype=torch.float8_e5m2))
     assert reason == ("the CUDA kernels take float32, float64, bfloat16 and float16, not torch.float8_e5m2")
+
+
+def test_the_kernels_use_no_macro_that_the_oldest_torch_has_not() -> None:
+    """torch hides later versions' functions behind TORCH_TARGET_VERSION, but not their macros."""
+    later_than_2_11 = (
+        "STABLE_TORCH_ERROR_CODE_CHECK",
+        "AT_OPAQUE_TYPES",
+        "C10_WARP_SIZE_",
+        "TORCH_VERSION_2_1",
+    )
+    for path in build.CSRC.rglob("*"):
+        if path.is_file():
+            used = [name for name in later_than_2_11 if name in path.read_text()]
+            assert not used, f"{path.name} uses {', '.join(used)}"
