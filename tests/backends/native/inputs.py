@@ -90,6 +90,13 @@ class Inputs:
         return result
 
 
+def gradients(results: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Of ``inputs`` behind ``results``, whose gradients are the same numbers on every device and in every dtype."""
+    made = torch.Generator().manual_seed(5)
+    given = [torch.randn(r.shape, generator=made, dtype=torch.float64).to(r) for r in results]
+    return torch.autograd.grad(results, inputs, given)
+
+
 def error(result: Tensor, exact: Tensor) -> float:
     """The largest error, relative to the largest value."""
     if not exact.numel():

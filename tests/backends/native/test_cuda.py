@@ -10,7 +10,7 @@ import torch
 
 import memgan
 from memgan.backends import native, reference
-from tests.backends.native.inputs import Inputs, error
+from tests.backends.native.inputs import Inputs, error, gradients
 from tests.backends.native.test_memory_project import project_inputs
 from tests.backends.native.test_memory_write import write_inputs
 
@@ -32,14 +32,6 @@ SHAPES = {
 def on(device: str, inputs: Inputs) -> Inputs:
     parts = (getattr(inputs, field.name) for field in fields(inputs))
     return Inputs(*(part.to(device) if isinstance(part, torch.Tensor) else part for part in parts))
-
-
-def gradients(
-    results: tuple[torch.Tensor, ...], inputs: tuple[torch.Tensor, ...]
-) -> tuple[torch.Tensor, ...]:
-    made = torch.Generator().manual_seed(5)
-    given = [torch.randn(r.shape, generator=made, dtype=torch.float64).to(r) for r in results]
-    return torch.autograd.grad(results, inputs, given)
 
 
 @pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import memgan
 from memgan.backends import native
-from tests.backends.native.inputs import Inputs, error
+from tests.backends.native.inputs import Inputs, error, gradients
 
 OPS = ("memory_read", "memory_refine")
 DTYPES = (torch.float64, torch.float32, torch.bfloat16)
@@ -20,14 +20,6 @@ SHAPES = {
     "many words": {"batch": 1, "channels": 32, "height": 9, "width": 8, "words": 77},
     "one of each": {"batch": 1, "channels": 1, "height": 1, "width": 1, "words": 1},
 }
-
-
-def gradients(
-    results: tuple[torch.Tensor, ...], inputs: tuple[torch.Tensor, ...]
-) -> tuple[torch.Tensor, ...]:
-    made = torch.Generator().manual_seed(5)
-    given = [torch.randn(r.shape, generator=made, dtype=torch.float64).to(r.dtype) for r in results]
-    return torch.autograd.grad(results, inputs, given)
 
 
 @pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
