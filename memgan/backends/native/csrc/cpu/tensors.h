@@ -39,8 +39,8 @@ inline void in_large_pages(const Tensor& t, size_t bytes) {
 #endif
 }
 
-// Whether features and a result of as many bytes are more than the last cache holds, so that the result would leave it
-// before anybody reads it: then it is written past the caches, which spares reading every line of it first.
+// Whether features and result, `bytes` together, are more than half of the last cache: what other layers leave of it
+// then holds no lines of the result beforehand, and it is written past the caches, which spares reading each line first.
 inline bool beyond_caches(size_t bytes) {
   static const size_t cache = [] {
     long size = 0;
@@ -49,7 +49,7 @@ inline bool beyond_caches(size_t bytes) {
 #endif
     return size > 0 ? size_t(size) : size_t(32) << 20;
   }();
-  return bytes > cache;
+  return bytes > cache / 2;
 }
 
 inline Tensor empty_pixels(const Tensor& like, int64_t channels) {
