@@ -40,7 +40,7 @@ inline void in_large_pages(const Tensor& t, size_t bytes) {
 }
 
 // Whether features and result, `bytes` together, are more than half of the last cache: what other layers leave of it
-// then holds no lines of the result beforehand, and it is written past the caches, which spares reading each line first.
+// then holds no lines of the result beforehand. It is written past the caches, which spares reading each line first.
 inline bool beyond_caches(size_t bytes) {
   static const size_t cache = [] {
     long size = 0;
