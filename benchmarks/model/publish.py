@@ -134,10 +134,14 @@ def compiled_table(rows: list[Row]) -> str:
 def exact_sentence(rows: list[Row]) -> str:
     """Both forms in float64."""
     row = rows[0]
+    zero = (
+        f"; {row['zero']} are zero, in both forms to {row['zero_left']:.0e} of the largest"
+        if row["zero"]
+        else ""
+    )
     return (
         f"In float64 the gradients of all {row['parameters']} parameters agree to {row['worst']:.0e} "
-        f"(the worst: `{row['worst_name']}`), {row['within_1e-9']} of them to 1e-9; {row['zero']} are zero, in both "
-        f"forms to {row['zero_left']:.0e} of the largest."
+        f"(the worst: `{row['worst_name']}`){zero}."
     )
 
 
