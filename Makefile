@@ -6,6 +6,7 @@ STAMP  := $(VENV)/.installed
 
 # The C++ that `format` writes and `check` compares.
 CXX_SOURCES := $(wildcard memgan/backends/native/csrc/*.h \
+                          memgan/backends/native/csrc/cpu/* \
                           memgan/backends/native/csrc/cuda/* \
                           tests/backends/native/*/*.h tests/backends/native/*/*.cpp)
 

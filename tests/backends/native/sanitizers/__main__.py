@@ -27,8 +27,8 @@ const Kernels& kernels() { return kernels_generic(); }
 FAULTS = (
     Fault(  # an index bound removed
         "tile.h",
-        "for (int64_t p = 0; p < count; ++p)\n      to[row",
-        "for (int64_t p = 0; p <= count; ++p)\n      to[row",
+        "for (int64_t p = 0; p < count; ++p) to[row",
+        "for (int64_t p = 0; p <= count; ++p) to[row",
         "address,undefined",
         "heap-buffer-overflow",
     ),

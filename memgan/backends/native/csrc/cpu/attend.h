@@ -17,12 +17,12 @@ struct AttendArgs {
   Dtype dtype = Dtype::float32;
   int64_t B = 0, C = 0, D = 0, L = 0, N = 0;
   double scale = 1.0;
-  Pixels r;                          // (B, C, N)
-  Slots keys, values;                // (B, L, C), (B, L, D)
-  const int32_t* words = nullptr;    // (B, L): the real words of an image first, in order
-  const int32_t* lengths = nullptr;  // (B,): how many are real
-  const void* gate_weight = nullptr; // (2C,) contiguous; nullptr: no gate, the result is what was read
-  const void* gate_bias = nullptr;   // (1,)
+  Pixels r;                           // (B, C, N)
+  Slots keys, values;                 // (B, L, C), (B, L, D)
+  const int32_t* words = nullptr;     // (B, L): the real words of an image first, in order
+  const int32_t* lengths = nullptr;   // (B,): how many are real
+  const void* gate_weight = nullptr;  // (2C,) contiguous; nullptr: no gate, the result is what was read
+  const void* gate_bias = nullptr;    // (1,)
 };
 
 struct ForwardArgs : AttendArgs {
@@ -37,13 +37,13 @@ struct ForwardArgs : AttendArgs {
 // Chunks depend on sizes alone, never on the number of threads, and are added in order: so results do not depend on
 // the number of threads either.
 struct BackwardArgs : AttendArgs {
-  Pixels grad_out;          // (B, D, N)
-  Pixels grad_attention;    // (B, L, N); data nullptr: attention had no gradient
-  MutablePixels grad_r;     // (B, C, N)
-  void* grad_keys = nullptr;    // (B, L, C) contiguous
-  void* grad_values = nullptr;  // (B, L, D) contiguous
-  void* partial = nullptr;       // (images, chunks, partial_size), in the dtype that is computed in
-  void* gate_partial = nullptr;  // (B, 2C + 1), in the dtype that is computed in
+  Pixels grad_out;                      // (B, D, N)
+  Pixels grad_attention;                // (B, L, N); data nullptr: attention had no gradient
+  MutablePixels grad_r;                 // (B, C, N)
+  void* grad_keys = nullptr;            // (B, L, C) contiguous
+  void* grad_values = nullptr;          // (B, L, D) contiguous
+  void* partial = nullptr;              // (images, chunks, partial_size), in the dtype that is computed in
+  void* gate_partial = nullptr;         // (B, 2C + 1), in the dtype that is computed in
   int64_t first_image = 0, images = 0;  // which images this call works on: what fits the workspace
   int64_t chunks = 1;                   // of an image
   int64_t chunk_pixels = 0;             // a multiple of kPixels * kSteps

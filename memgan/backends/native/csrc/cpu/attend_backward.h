@@ -36,8 +36,9 @@ struct Backward {
         x_step(padded_channels(args.C) * kPixels),
         g_step(padded_channels(args.D) * kPixels),
         s_step((args.L + 1) * kPixels),
-        arena(Packed<S>::size(args) + args.L * args.D + args.C * (args.L + 1) +
-              kSteps * (x_step + g_step + 2 * s_step) + (args.L + args.C + 2) * kPixels + args.L * lanes),
+        arena(
+            Packed<S>::size(args) + args.L * args.D + args.C * (args.L + 1) + kSteps * (x_step + g_step + 2 * s_step) +
+            (args.L + args.C + 2) * kPixels + args.L * lanes),
         packed(args, arena),
         value_rows(arena.take(args.L * args.D)),
         grad_rows(arena.take(args.C * (args.L + 1))),

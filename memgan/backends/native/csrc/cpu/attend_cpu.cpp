@@ -48,8 +48,8 @@ std::tuple<Tensor, Tensor> forward(const Attend& in, double scale, bool return_a
   ForwardArgs a;
   in.describe(a, scale);
   Tensor out = empty_pixels(in.features, a.D);
-  Tensor attention = empty_of(
-      {a.B, return_attention ? a.L : 0, in.features.size(2), in.features.size(3)}, in.features.scalar_type());
+  Tensor attention =
+      empty_of({a.B, return_attention ? a.L : 0, in.features.size(2), in.features.size(3)}, in.features.scalar_type());
   a.out = mutable_pixels_of(out);
   a.streams = beyond_caches((in.features.numel() + out.numel()) * out.element_size());
   if (return_attention) a.attention = attention.mutable_data_ptr();
@@ -82,7 +82,8 @@ Gradients backward(const Attend& in, const Tensor& grad, const std::optional<Ten
   // Chunks by sizes alone; as many images at a time as the workspace holds.
   const int64_t group = kSteps * kPixels;
   const int64_t bytes = partial_size(a) * (computed == ScalarType::Double ? 8 : 4);
-  const int64_t most = std::max<int64_t>(1, kWorkspaceBytes / (bytes * std::max<int64_t>(1, std::min<int64_t>(a.B, 16))));
+  const int64_t most =
+      std::max<int64_t>(1, kWorkspaceBytes / (bytes * std::max<int64_t>(1, std::min<int64_t>(a.B, 16))));
   const int64_t groups = (a.N + group - 1) / group;
   a.chunk_pixels = group * std::max<int64_t>(1, (groups + most - 1) / most);
   a.chunks = std::max<int64_t>(1, (a.N + a.chunk_pixels - 1) / a.chunk_pixels);

@@ -2,7 +2,8 @@
 //
 // Per kPixels pixels: scores (one product), softmax and gate in registers, and the result (a second product) straight
 // into memory. The gate needs what is read only through a dot product, and that is a sum over words:
-//   z = w_r . r + sum_l a_l (w_o . v_l) + b,   so w_r is one more row of the first product, w_o . v_l one number a word,
+//   z = w_r . r + sum_l a_l (w_o . v_l) + b,   so w_r is one more row of the first product, w_o . v_l one number a
+//   word,
 // and with g known before anything is read, r_new = sum_l (g a_l) v_l + (1 - g) r needs no second pass.
 #pragma once
 
@@ -34,12 +35,14 @@ struct Packed {
         value_gate(arena.take(args.L)) {}
 
   T key(int64_t b, int64_t row, int64_t c) const {
-    return read(static_cast<const S*>(a.keys.data)[b * a.keys.batch + a.words[b * a.L + row] * a.keys.word +
-                                                   c * a.keys.channel]);
+    return read(
+        static_cast<const S*>(
+            a.keys.data)[b * a.keys.batch + a.words[b * a.L + row] * a.keys.word + c * a.keys.channel]);
   }
   T value(int64_t b, int64_t row, int64_t d) const {
-    return read(static_cast<const S*>(a.values.data)[b * a.values.batch + a.words[b * a.L + row] * a.values.word +
-                                                     d * a.values.channel]);
+    return read(
+        static_cast<const S*>(
+            a.values.data)[b * a.values.batch + a.words[b * a.L + row] * a.values.word + d * a.values.channel]);
   }
   T gate(int64_t i) const { return read(static_cast<const S*>(a.gate_weight)[i]); }
 

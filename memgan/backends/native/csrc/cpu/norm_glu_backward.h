@@ -17,7 +17,8 @@ struct Slopes {
   using T = typename Compute<S>::type;
   Vec<T> value, gate, of_value, of_gate;
   MEMGAN_INLINE Slopes(
-      const NormTiles<S>& tiles, const NormTile<S>& t, const Normed<S>& v, const Normed<S>& g, const S* grad, int64_t i) {
+      const NormTiles<S>& tiles, const NormTile<S>& t, const Normed<S>& v, const Normed<S>& g, const S* grad,
+      int64_t i) {
     const S* x = static_cast<const S*>(tiles.a.x) + t.x + i * t.x_step;
     value = load_some<S, whole>(x, t.active) - v.mean;
     gate = load_some<S, whole>(x + tiles.to_gate, t.active) - g.mean;

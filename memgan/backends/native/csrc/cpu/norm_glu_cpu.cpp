@@ -142,7 +142,8 @@ std::tuple<Tensor, Tensor, Tensor> norm_glu_backward(
     fill_norm<T>(norm, mean, var, eps, a);
     over_items(kernels().norm_glu_sums, a, norm_items(a));
     finish_sums(
-        norm, var, eps, a, static_cast<T*>(grad_weight.mutable_data_ptr()), static_cast<T*>(grad_bias.mutable_data_ptr()));
+        norm, var, eps, a, static_cast<T*>(grad_weight.mutable_data_ptr()),
+        static_cast<T*>(grad_bias.mutable_data_ptr()));
   });
   over_items(kernels().norm_glu_backward, a, norm_items(a));
   return {grad_x, grad_weight, grad_bias};

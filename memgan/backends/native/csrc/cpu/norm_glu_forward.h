@@ -73,7 +73,8 @@ MEMGAN_INLINE void store_some(S* p, Vec<T> v, int active) {
 
 // Adds up what the tiles of an item give, in float64: `sums` (2, norm_width(C), 2).
 template <typename S, typename T = typename Compute<S>::type>
-MEMGAN_INLINE void add_sums(const NormTiles<S>& tiles, const NormTile<S>& t, bool gate, Vec<T> one, Vec<T> two, double* sums) {
+MEMGAN_INLINE void add_sums(
+    const NormTiles<S>& tiles, const NormTile<S>& t, bool gate, Vec<T> one, Vec<T> two, double* sums) {
   T ones[Simd<T>::lanes], twos[Simd<T>::lanes];
   store<T>(ones, one);
   store<T>(twos, two);
@@ -92,7 +93,8 @@ MEMGAN_INLINE void tile_statistics(const NormTiles<S>& tiles, const NormTile<S>&
   if (t.first) {  // squares are summed about the first tile's mean: little cancels when the real one is known
     for (int gate = 0; gate < 2; ++gate) {
       Vec<T> sum{};
-      for (int64_t i = 0; i < t.count; ++i) sum += load_some<S, whole>(x + gate * tiles.to_gate + i * t.x_step, t.active);
+      for (int64_t i = 0; i < t.count; ++i)
+        sum += load_some<S, whole>(x + gate * tiles.to_gate + i * t.x_step, t.active);
       T* to = about + gate * width + t.channel;
       if (tiles.a.last) store<T>(to, sum / T(t.count));
       else *to = sum_lanes<T>(sum) / T(t.count * t.active);
@@ -173,7 +175,9 @@ struct Normed {
   using V = Vec<typename Compute<S>::type>;
   V mean, scale, shift;
   MEMGAN_INLINE Normed(const NormTiles<S>& tiles, const NormTile<S>& t, bool gate)
-      : mean(tiles.of(tiles.a.mean, t, gate)), scale(tiles.of(tiles.a.scale, t, gate)), shift(tiles.of(tiles.a.shift, t, gate)) {}
+      : mean(tiles.of(tiles.a.mean, t, gate)),
+        scale(tiles.of(tiles.a.scale, t, gate)),
+        shift(tiles.of(tiles.a.shift, t, gate)) {}
 };
 
 template <typename S, bool whole, typename T = typename Compute<S>::type>
@@ -182,7 +186,8 @@ MEMGAN_INLINE void tile_forward(const NormTiles<S>& tiles, const NormTile<S>& t,
   const Normed<S> value(tiles, t, false), gate(tiles, t, true);
   for (int64_t i = 0; i < t.count; ++i) {
     const Vec<T> y = (load_some<S, whole>(x + i * t.x_step, t.active) - value.mean) * value.scale + value.shift;
-    const Vec<T> z = (load_some<S, whole>(x + tiles.to_gate + i * t.x_step, t.active) - gate.mean) * gate.scale + gate.shift;
+    const Vec<T> z =
+        (load_some<S, whole>(x + tiles.to_gate + i * t.x_step, t.active) - gate.mean) * gate.scale + gate.shift;
     store_some<S, whole>(out + t.out + i * t.out_step, y * Sigmoid<T>(z).open, t.active);
   }
 }

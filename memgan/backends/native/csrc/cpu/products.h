@@ -219,7 +219,8 @@ MEMGAN_INLINE void product_pixels_channels(
       case 1: product_pixels_block<T, 1, C>(S, s_step, X, x_step, steps, Y, ldy, channels); break;
       case 2: product_pixels_block<T, 2, C>(S, s_step, X, x_step, steps, Y, ldy, channels); break;
       case 3: product_pixels_block<T, 3, C>(S, s_step, X, x_step, steps, Y, ldy, channels); break;
-      case 4: if constexpr (kWords >= 4) product_pixels_block<T, 4, C>(S, s_step, X, x_step, steps, Y, ldy, channels);
+      case 4:
+        if constexpr (kWords >= 4) product_pixels_block<T, 4, C>(S, s_step, X, x_step, steps, Y, ldy, channels);
     }
     S += size * kPixels;
     Y += size * ldy;
@@ -241,8 +242,7 @@ void product_pixels(
     if (real > 0) {
       if (size == kChannels)
         product_pixels_channels<T, kChannels>(words, S, s_step, X + c * kPixels, x_step, steps, Y + c, ldy, real);
-      else
-        product_pixels_channels<T, 4>(words, S, s_step, X + c * kPixels, x_step, steps, Y + c, ldy, real);
+      else product_pixels_channels<T, 4>(words, S, s_step, X + c * kPixels, x_step, steps, Y + c, ldy, real);
     }
     c += size;
     left -= size;

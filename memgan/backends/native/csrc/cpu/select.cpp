@@ -30,4 +30,6 @@ const Kernels& kernels() {
 }  // namespace memgan::cpu
 
 // For memgan.doctor, through ctypes.
-extern "C" __attribute__((visibility("default"))) const char* memgan_cpu_capability() { return memgan::cpu::kernels().name; }
+extern "C" __attribute__((visibility("default"))) const char* memgan_cpu_capability() {
+  return memgan::cpu::kernels().name;
+}

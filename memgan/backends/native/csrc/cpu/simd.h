@@ -109,7 +109,9 @@ struct Compute<Bf16> {
 };
 
 template <typename T>
-MEMGAN_INLINE T read(T x) { return x; }
+MEMGAN_INLINE T read(T x) {
+  return x;
+}
 MEMGAN_INLINE float read(Bf16 x) { return to_float(x); }
 template <typename S, typename T>
 MEMGAN_INLINE S written(T x) {

@@ -38,7 +38,8 @@ __attribute__((noinline)) void load_tile(
   int64_t row = 0;
   if (pixel_stride == 1 && count == kPixels) {
     for (; row < rows; ++row)
-      for (int p = 0; p < kPixels; p += lanes) store<T>(tile + row * kPixels + p, load_as<S>(from + row * row_stride + p));
+      for (int p = 0; p < kPixels; p += lanes)
+        store<T>(tile + row * kPixels + p, load_as<S>(from + row * row_stride + p));
   } else if (row_stride == 1 && count == kPixels) {
     for (; row + lanes <= rows; row += lanes)
       for (int p = 0; p < kPixels; p += lanes) {
@@ -66,7 +67,8 @@ __attribute__((noinline)) void store_tile(
   int64_t row = 0;
   if (pixel_stride == 1 && count == kPixels) {
     for (; row < rows; ++row)
-      for (int p = 0; p < kPixels; p += lanes) store_as<S>(to + row * row_stride + p, load<T>(tile + row * kPixels + p));
+      for (int p = 0; p < kPixels; p += lanes)
+        store_as<S>(to + row * row_stride + p, load<T>(tile + row * kPixels + p));
   } else if (row_stride == 1 && count == kPixels) {
     for (; row + lanes <= rows; row += lanes)
       for (int p = 0; p < kPixels; p += lanes) {
@@ -79,8 +81,7 @@ __attribute__((noinline)) void store_tile(
       }
   }
   for (; row < rows; ++row)
-    for (int64_t p = 0; p < count; ++p)
-      to[row * row_stride + p * pixel_stride] = written<S>(tile[row * kPixels + p]);
+    for (int64_t p = 0; p < count; ++p) to[row * row_stride + p * pixel_stride] = written<S>(tile[row * kPixels + p]);
 }
 
 // Memory that starts on a cache line; grown by `take`, freed at the end.

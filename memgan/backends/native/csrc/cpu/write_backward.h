@@ -96,8 +96,7 @@ struct LinearItem {
     load_tile<S>(static_cast<const S*>(side.weight) + column, side.inputs, 1, M, M, columns, tile);
     load_tile<S>(static_cast<const S*>(side.gate) + column, side.inputs, 1, 1, 1, columns, tile + M * kPixels);
     product_rows<T, Init::zero>(rows, packed, tile, kPixels, width, result, kPixels);
-    store_tile<S>(
-        static_cast<S*>(side.grad_x) + first * side.inputs + column, side.inputs, 1, rows, columns, result);
+    store_tile<S>(static_cast<S*>(side.grad_x) + first * side.inputs + column, side.inputs, 1, rows, columns, result);
   }
 
   void of_weight(int64_t item) {
@@ -116,7 +115,8 @@ struct LinearItem {
           for (int64_t m = 0; m < rows; ++m) bias[m] += from[i * width + m];
       if (columns <= 0) continue;
       pack_rows<T>(rows, count, packed, [&](int64_t m, int64_t i) { return from[i * width + m]; });
-      load_tile<S>(static_cast<const S*>(side.x) + k * side.inputs + column, side.inputs, 1, count, count, columns, tile);
+      load_tile<S>(
+          static_cast<const S*>(side.x) + k * side.inputs + column, side.inputs, 1, count, count, columns, tile);
       product_rows<T, Init::scaled>(
           rows, packed, tile, kPixels, count, result, kPixels, {.start = result, .factor = ones});
     }

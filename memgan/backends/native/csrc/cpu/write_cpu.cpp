@@ -116,7 +116,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> memor
   over_items(kernels().write_slopes, a, write_items(a));
   kernels().finish_write_slopes(a);
   int64_t items = 0;
-  for (const LinearBackward* side : {&a.words_side, &a.image_side}) items += items_of_x(*side) + items_of_weight(*side, a.M);
+  for (const LinearBackward* side : {&a.words_side, &a.image_side})
+    items += items_of_x(*side) + items_of_weight(*side, a.M);
   over_items(kernels().write_backward, a, items);
   if (word_mask) clear_padding(grad_words, *word_mask);
   return {grad_words,        grad_summary,    grad_word_weight, grad_word_bias,

@@ -27,11 +27,11 @@ struct Projections {
   const WriteArgs& a;
   const int64_t most_images, most_words;
   Arena<T> arena;
-  T *word_tile, *image_tile;      // (E, kPixels), (C, kPixels): the weights, transposed
-  T *word_rows, *image_rows;      // packed for product_rows
-  T *from_words, *from_image;     // (words, kPixels), (images, kPixels)
-  T *open, *closed;               // (words,), to a whole register
-  T *word_bias, *image_bias;      // (kPixels,)
+  T *word_tile, *image_tile;   // (E, kPixels), (C, kPixels): the weights, transposed
+  T *word_rows, *image_rows;   // packed for product_rows
+  T *from_words, *from_image;  // (words, kPixels), (images, kPixels)
+  T *open, *closed;            // (words,), to a whole register
+  T *word_bias, *image_bias;   // (kPixels,)
   int64_t column = 0, columns = 0, image = 0, images = 0, words = 0, loaded = -1;
 
   static int64_t round(int64_t n) { return (n + lanes - 1) / lanes * lanes; }
@@ -39,8 +39,9 @@ struct Projections {
       : a(args),
         most_images(images_an_item(args)),
         most_words(most_images * args.L),
-        arena((a.E + a.C + most_words + most_images + 2) * kPixels + most_words * a.E + most_images * a.C +
-              2 * round(most_words)),
+        arena(
+            (a.E + a.C + most_words + most_images + 2) * kPixels + most_words * a.E + most_images * a.C +
+            2 * round(most_words)),
         word_tile(arena.take(a.E * kPixels)),
         image_tile(arena.take(a.C * kPixels)),
         word_rows(arena.take(most_words * a.E)),
@@ -75,8 +76,7 @@ struct Projections {
     product_rows<T, Init::zero>(images, image_rows, image_tile, kPixels, a.C, from_image, kPixels);
     for (int64_t b = 0; b < images; ++b) {
       const T of_image = dot(at(a.gate_image, 0), r + b * a.C, a.C);
-      for (int64_t l = b * a.L; l < (b + 1) * a.L; ++l)
-        open[l] = of_image + dot(at(a.gate_word, 0), x + l * a.E, a.E);
+      for (int64_t l = b * a.L; l < (b + 1) * a.L; ++l) open[l] = of_image + dot(at(a.gate_word, 0), x + l * a.E, a.E);
     }
     std::fill(open + words, open + round(words), T(0));
     for (int64_t l = 0; l < words; l += lanes) {
