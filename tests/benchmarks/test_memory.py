@@ -1,0 +1,25 @@
+"""The kernels' benchmark: fresh pages are fresh and used ones are used."""
+
+from __future__ import annotations
+
+import platform
+
+import pytest
+
+from benchmarks.memory import pages
+from benchmarks.memory.cases import OURS, Case
+from memgan.backends import native
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="pages are arranged by glibc's variables")
+def test_clone_faults_in_fresh_pages_alone() -> None:
+    if (reason := native.unavailable_reason()) is not None:
+        pytest.skip(f"no native kernels: {reason}")
+    case = Case("1.3 MB: too small for a large page", images=5, channels=16, words=5)
+    rows = pages.rows(case, seconds=0.05)
+    assert [(row["mode"], row["provider"]) for row in rows] == [
+        (mode, name) for mode in pages.MODES for name in (OURS, pages.CLONE)
+    ]
+    fresh, used = rows[1]["faults"], rows[3]["faults"]
+    assert fresh > 100  # 320 pages of the result, each at its first touch
+    assert used < 10
