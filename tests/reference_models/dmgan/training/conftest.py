@@ -26,7 +26,8 @@ ROOT = Path(__file__).parents[4]
 TINY = shlex.split("""--data.images 24 --data.workers 0 --text.word-dim 8 --text.embedding-dim 6 --text.dropout 0
 --image-encoder.width 4 --image-encoder.image-size 32 --generator.channels 4 --generator.noise-dim 5
 --generator.condition-dim 6 --generator.word-dim 8 --generator.first-size 16 --generator.refinements 1
---discriminator.width 4 --discriminator.word-dim 8 --train.precision float32 --train.batch-size 4
+--discriminator.width 4 --discriminator.word-dim 8 --discriminator.spectral-norm --loss.gradient-penalty 0
+--train.precision float32 --train.batch-size 4
 --pretrain.batch-size 4 --train.log-every 1 --train.sample-every 1000""")
 
 
