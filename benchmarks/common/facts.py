@@ -25,6 +25,7 @@ def facts() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "load": os.getloadavg()[0],
+        "malloc": {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")},
         "instruction set": loader.STATE.capability,
         "platform": platform.platform(),
         "python": platform.python_version(),

@@ -46,10 +46,11 @@ def rows(case: cases.Case, seconds: float) -> list[dict[str, Any]]:
         return []
     told = {"case": asdict(case), "seconds": seconds, "threads": torch.get_num_threads()}
     found = []
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     for kind, variables in KINDS.items():
         command = [sys.executable, "-m", "benchmarks.memory.pages", json.dumps({**told, "kind": kind})]
         done = subprocess.run(
-            command, env={**os.environ, **variables}, check=True, stdout=subprocess.PIPE, text=True
+            command, env={**plain, **variables}, check=True, stdout=subprocess.PIPE, text=True
         )
         found += json.loads(done.stdout)
     return found
