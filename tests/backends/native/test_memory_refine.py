@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import memgan
 from memgan.backends import native
 from tests.backends.native.inputs import Inputs, error, gradients
+from tests.backends.native.runs import assert_same_on_any_number_of_threads, nan_where_unwritten
 
 OPS = ("memory_read", "memory_refine")
 DTYPES = (torch.float64, torch.float32, torch.bfloat16)
@@ -190,33 +191,23 @@ def test_any_shape_layout_and_dtype(op: str, value_channels: int, layout: str, *
 @pytest.mark.parametrize("op", OPS)
 def test_every_element_of_every_result_is_written(op: str) -> None:
     inputs = Inputs.random(batch=2, channels=7, height=9, width=15, words=5, dtype=torch.float32)
-    before = torch.utils.deterministic.fill_uninitialized_memory
-    try:  # empty tensors are filled with NaN in this mode
-        torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = True
+    with nan_where_unwritten():
         tensors = tuple(t.requires_grad_() for t in inputs.floating(op))
         results = inputs.call(op)
         for part in (*results, *gradients(results, tensors)):
             assert not part.isnan().any()
-    finally:
-        torch.use_deterministic_algorithms(False)
-        torch.utils.deterministic.fill_uninitialized_memory = before
 
 
 @pytest.mark.parametrize("op", OPS)
 def test_results_do_not_depend_on_the_run_or_on_the_number_of_threads(op: str) -> None:
     inputs = Inputs.random(batch=3, channels=16, height=40, width=40, words=9, dtype=torch.float32)
     tensors = tuple(t.requires_grad_() for t in inputs.floating(op))
-    threads, seen = torch.get_num_threads(), []
-    try:
-        for count in (1, 1, 2, 3):
-            torch.set_num_threads(count)
-            results = inputs.call(op)
-            seen.append([*results, *gradients(results, tensors)])
-    finally:
-        torch.set_num_threads(threads)
-    for other in seen[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(seen[0], other))
+
+    def call() -> list[torch.Tensor]:
+        results = inputs.call(op)
+        return [*results, *gradients(results, tensors)]
+
+    assert_same_on_any_number_of_threads(call)
 
 
 @pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])

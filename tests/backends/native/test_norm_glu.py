@@ -14,6 +14,7 @@ import memgan
 from memgan.backends import native, reference
 from memgan.ops.norm_glu import norm_glu
 from tests.backends.native.inputs import error
+from tests.backends.native.runs import assert_same_on_any_number_of_threads, nan_where_unwritten
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 SHAPES = {  # B, C, H, W
@@ -220,22 +221,14 @@ def test_a_nan_spreads_as_in_the_definition() -> None:
 @pytest.mark.parametrize("last", [True, False], ids=["channels_last", "contiguous"])
 def test_every_element_is_written_and_none_depends_on_run_or_threads(last: bool) -> None:
     inputs = norm_inputs((5, 19, 31, 17), torch.float32, last=last)
-    before, threads = torch.utils.deterministic.fill_uninitialized_memory, torch.get_num_threads()
-    seen = []
-    try:  # empty tensors are filled with NaN in this mode
-        torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = True
-        for count in (1, 1, 2, 3):
-            torch.set_num_threads(count)
-            result = called(norm_glu, *inputs)
-            seen.append([result, *gradients(result, inputs, torch.float32)])
-    finally:
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(False)
-        torch.utils.deterministic.fill_uninitialized_memory = before
-    assert not any(part.isnan().any() for part in seen[0])
-    for other in seen[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(seen[0], other))
+
+    def call() -> list[torch.Tensor]:
+        result = called(norm_glu, *inputs)
+        return [result, *gradients(result, inputs, torch.float32)]
+
+    with nan_where_unwritten():
+        found = assert_same_on_any_number_of_threads(call)
+    assert not any(part.isnan().any() for part in found)
 
 
 def test_what_the_kernel_does_not_take_goes_to_the_definition() -> None:

@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.backends.native.emulator.driver import launches, run
+from tests.backends.native.emulator.checks import (
+    assert_all_as_exact,
+    assert_nan_spreads_as_in_the_definition,
+    assert_same_in_any_order,
+)
+from tests.backends.native.emulator.driver import DTYPES, launches, run
 from tests.backends.native.emulator.plain_case import project_case
-from tests.backends.native.emulator.test_write import DTYPES, assert_as_exact_as_the_definition
 from tests.backends.native.test_memory_project import project_inputs
 
 SHAPES = {  # B, L, M, C, D
@@ -28,34 +32,23 @@ def test_results_and_gradients_are_as_exact_as_the_definition_s(
     cases = [
         project_case(project_inputs(shape, dtype), seed=index) for index, shape in enumerate(SHAPES.values())
     ]
-    for case, found in zip(cases, run(program, tmp_path, *cases)):
-        assert_as_exact_as_the_definition(case, found)
+    assert_all_as_exact(program, tmp_path, cases)
 
 
 def test_no_words_no_images_no_memory_no_channels(program: Path, tmp_path: Path) -> None:
     shapes = [(2, 0, 3, 4, 5), (0, 3, 3, 4, 5), (2, 3, 0, 4, 5), (2, 3, 4, 0, 5), (2, 3, 4, 5, 0)]
-    cases = [project_case(project_inputs(shape)) for shape in shapes]
-    for case, found in zip(cases, run(program, tmp_path, *cases)):
-        assert_as_exact_as_the_definition(case, found)
+    assert_all_as_exact(program, tmp_path, [project_case(project_inputs(shape)) for shape in shapes])
 
 
 def test_results_do_not_depend_on_the_order_in_which_threads_run(program: Path, tmp_path: Path) -> None:
     inputs = project_inputs(SHAPES["no tile"], torch.float32)
-    cases = [project_case(inputs) for _ in range(3)]
-    for seed, case in enumerate(cases):
-        case.seed = seed
-    first, *others = run(program, tmp_path, *cases)
-    for other in others:
-        assert all(torch.equal(first[name], other[name]) for name in first)
+    assert_same_in_any_order(program, tmp_path, lambda: project_case(inputs))
 
 
 def test_a_nan_spreads_as_in_the_definition(program: Path, tmp_path: Path) -> None:
     inputs = tuple(t.detach() for t in project_inputs((2, 3, 4, 3, 5)))
     inputs[0][1, 2, 0] = float("nan")
-    case = project_case(inputs)
-    (found,) = run(program, tmp_path, case)
-    for name, right in case.defined().items():
-        assert torch.equal(found[name].isnan(), right.isnan()), name
+    assert_nan_spreads_as_in_the_definition(program, tmp_path, project_case(inputs))
 
 
 def test_forward_is_one_launch_and_backward_two(program: Path, tmp_path: Path) -> None:
