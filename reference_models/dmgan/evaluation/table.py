@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from reference_models.dmgan.evaluation.gate import reservation
+
 
 def lines(result: dict[str, Any]) -> list[str]:
     """The result's table, then the gate's answer where the protocol has one."""
@@ -35,7 +37,8 @@ def lines(result: dict[str, Any]) -> list[str]:
     if "selection_score" in result:
         text.append(f"  selection score     {result['selection_score']:7.3f}   (lower is better)")
     if "gate" in result:
-        text.append(f"gate: {'passed' if result['gate']['passed'] else 'not passed'}")
+        told = reservation(result["protocol"]["count"])
+        text.append(f"gate: {'passed' if result['gate']['passed'] else 'not passed'}{told and f' ({told})'}")
         for name, term in result["gate"]["terms"].items():
             mark = "ok  " if term["passed"] else "FAIL"
             text.append(f"  {mark} {name:18s} {term['value']:7.3f}   needs {term['limit']:.3f}")

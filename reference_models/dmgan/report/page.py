@@ -54,6 +54,7 @@ def page(data: ReportData) -> str:
 
 
 def _header(data: ReportData) -> Markup:
+    measured = [found for found in (data.scores, *(more for _, more in data.more_scores)) if found]
     return el(
         "header",
         el(
@@ -64,7 +65,7 @@ def _header(data: ReportData) -> Markup:
         ),
         el("h1", data.title),
         el("p", data.lede, class_="lede"),
-        scores.headline(data.scores) if data.scores else None,
+        scores.headline(max(measured, key=scores.images)) if measured else None,
     )
 
 

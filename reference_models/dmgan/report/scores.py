@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from reference_models.dmgan.evaluation.gate import COUNT, reservation
 from reference_models.dmgan.report.charts import number, range_bar
 from reference_models.dmgan.report.data import Metric, Scores
 from reference_models.dmgan.report.markup import Markup, el
@@ -28,16 +29,24 @@ def headline(scores: Scores) -> Markup:
 
 
 def verdict(scores: Scores) -> Markup | None:
-    """One sentence: passed, or which terms are off and by how much."""
+    """Passed, or which terms are off and by how much; and what is to be said of the number of images."""
     if scores.passed is None:
         return None
+    told = reservation(images(scores))
+    rest = f" ({told}.)" if told else None
     if scores.passed:
-        return el(
-            "p", el("b", "The joint gate is passed: "), "every term holds at once.", class_="verdict passed"
-        )
+        yes = el("b", "The joint gate is passed: ")
+        return el("p", yes, "every term holds at once.", rest, class_="verdict passed")
     off = [m for m in scores.metrics if m.passed is False]
-    told = "; ".join(f"{m.name} {number(m, m.value)}, asked {number(m, m.limit)}" for m in off)
-    return el("p", el("b", "The joint gate is not passed: "), told, ".", class_="verdict failed")
+    missed = "; ".join(f"{m.name} {number(m, m.value)}, asked {number(m, m.limit)}" for m in off)
+    return el("p", el("b", "The joint gate is not passed: "), missed, ".", rest, class_="verdict failed")
+
+
+def images(scores: Scores) -> int:
+    """How many were scored; where nobody says, as many as the gate is meant for."""
+    count = scores.protocol.get("count", COUNT)
+    assert isinstance(count, int)
+    return count
 
 
 def table(scores: Scores) -> Markup:

@@ -177,6 +177,23 @@ def test_the_gate_names_what_is_missing(walked: Walker) -> None:
     assert "attribute progress 70" not in text.split("not passed:")[1].split(".")[0]
 
 
+def test_a_gate_of_few_images_says_so_and_the_top_shows_the_measurement_with_the_most() -> None:
+    def scores(count: int, recall: float) -> Scores:
+        passed = recall >= 0.3
+        metric = Metric("recall", recall, 0, 1, unit="%", limit=0.3, passed=passed)
+        return Scores((metric,), passed, {}, {"count": count})
+
+    few, many = scores(1_000, 0.32), scores(10_000, 0.19)
+    walker = Walker()
+    walker.feed(page(ReportData("T", "L", scores=few, more_scores=(("The full measurement", many),))))
+    text = " ".join(walker.text)
+    top, measured = text.split("Measured", 1)
+    assert "19.0 %" in top
+    assert "32.0 %" not in top
+    assert "1,000 images: the gate is meant for 10,000" in measured.split("The full measurement")[0]
+    assert "is meant for" not in measured.split("The full measurement")[1]
+
+
 def test_an_empty_report_is_still_a_page() -> None:
     walker = Walker()
     walker.feed(page(ReportData("Nothing", "No pictures yet.")))
