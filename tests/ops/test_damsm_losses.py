@@ -115,8 +115,11 @@ def test_a_wrong_argument_is_named(arguments: tuple, error: type[Exception], tol
         memgan.words_loss(*arguments)
 
 
+@pytest.mark.parametrize("gamma3", [1.0, 10.0])  # ten times the lowest number is no number
 @pytest.mark.parametrize("real", [(2, 0, 4), (0, 0, 0), ()])
-def test_captions_without_words_are_computed_alike_with_and_without_padding(real: tuple[int, ...]) -> None:
+def test_captions_without_words_are_computed_alike_with_and_without_padding(
+    real: tuple[int, ...], gamma3: float
+) -> None:
     regions = torch.randn(len(real), 5, 2, 4, dtype=torch.float64, requires_grad=True)
     words = torch.randn(len(real), 4, 5, dtype=torch.float64, requires_grad=True)
     mask = torch.arange(4) < torch.tensor(real, dtype=torch.int64)[:, None]
@@ -124,7 +127,7 @@ def test_captions_without_words_are_computed_alike_with_and_without_padding(real
     for traced in (False, True):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(torch.compiler, "is_compiling", lambda traced=traced: traced)
-            losses = memgan.words_loss(regions, words, mask)
+            losses = memgan.words_loss(regions, words, mask, gamma3=gamma3)
             found.append([*losses, *torch.autograd.grad(losses[0], (regions, words))])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12, equal_nan=True)
