@@ -89,7 +89,7 @@ def provenance(path: Path, row: Row) -> str:
         f"torch {row['torch']}, commit {row['commit']}, {row['time'][:10]}. torch's own 1024³ product ran at "
         f"{row['gemm_gflop_s']:.0f} GFLOP/s, the load average was {row['load']:.1f}"
         f"{': the machine had other work, so the figures are rough' if row['load'] > 1.5 * row['cores'] else ''}."
-        f"{' glibc kept freed memory.' if row.get('malloc') else ''}"
+        f"{' glibc kept freed memory.' if row.get('malloc', {}).get('MALLOC_MMAP_MAX_') == '0' else ''}"
         " Medians in ms; in brackets, how many times the kernel's."
     )
 
