@@ -65,8 +65,8 @@ def test_the_algebra_is_the_same_in_float64_with_every_kink() -> None:
 
 def test_a_nan_is_the_worst_distance() -> None:
     one = {"a": torch.ones(2), "b": torch.ones(2)}
-    other = {"a": torch.tensor([1.0, float("nan")]), "b": torch.tensor([1.0, 2.0])}
-    assert exact.compared(one, other)["worst_name"] == "a"
+    other = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([1.0, float("nan")])}
+    assert exact.compared(one, other)["worst_name"] == "b"
 
 
 def test_a_form_that_is_not_ready_in_time_is_a_row_without_times(monkeypatch: pytest.MonkeyPatch) -> None:
