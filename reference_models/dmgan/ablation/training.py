@@ -42,7 +42,8 @@ class ArmTrainer(Trainer):
     """A :class:`Trainer` of the refinements only.
 
     The first stage is in eval mode and without gradients, so that every arm of a seed refines the very same first
-    images. The noise of step k is the same in every arm: torch's generator is seeded after the networks are made.
+    images, and those have no discriminator: nothing could learn from it. The noise of step k is the same in every
+    arm: torch's generator is seeded after the networks are made.
     """
 
     def __init__(
@@ -61,14 +62,14 @@ class ArmTrainer(Trainer):
         generator = paired_generator(config, arm, seed)
         load_first_stage(generator, first)
         torch.manual_seed(seed)
-        discriminators = initialise(build_discriminators(config))
+        discriminators = initialise(build_discriminators(config))[1:]
         super().__init__(
             arm_config(config, arm),
             images,
             encoders,
             out,
             device=device,
-            start_from=(generator, discriminators),  # type: ignore[arg-type]
+            start_from=(generator, discriminators),
             quiet=quiet,
         )
         for part in first_parts(self.networks.generator):  # type: ignore[arg-type]

@@ -60,7 +60,11 @@ def make_optimizers(networks: Networks, config: Config) -> tuple[torch.optim.Ada
 
 
 class AdversarialStep:
-    """Updates ``networks`` by one batch. Holds the optimisers and the loss scaler."""
+    """Updates ``networks`` by one batch. Holds the optimisers and the loss scaler.
+
+    The discriminators judge the largest images; where there are fewer of them than sizes (a first stage that is
+    frozen needs none), the smaller images are judged by nobody.
+    """
 
     def __init__(
         self, networks: Networks, config: Config, device: torch.device, world: World | None = None
@@ -104,7 +108,9 @@ class AdversarialStep:
         nets = self.networks
         nets.discriminators.requires_grad_(True)
         values, total = {}, torch.zeros((), device=self.device)
-        for discriminator, real, fake in zip(self._discriminators, batch.images, fakes):
+        for discriminator, real, fake in zip(
+            self._discriminators, self._judged(batch.images), self._judged(fakes), strict=True
+        ):
             real = real.detach().requires_grad_(penalty > 0)
             with self.autocast():
                 logits = discriminator_logits(discriminator, real, fake, sentence, batch.wrong_index)
@@ -120,6 +126,10 @@ class AdversarialStep:
             values |= self._skipped("discriminators")
         return values
 
+    def _judged(self, images: list[Tensor]) -> list[Tensor]:
+        """Those of the images of all sizes, lowest first, that there is a discriminator for."""
+        return images[len(images) - len(self._discriminators) :]
+
     def _train_generator(
         self, batch: Batch, output: object, words: Tensor, sentence: Tensor, mask: Tensor
     ) -> dict[str, Tensor]:
@@ -128,7 +138,7 @@ class AdversarialStep:
         nets.discriminators.requires_grad_(False)  # their gradients would be computed and thrown away
         values = {}
         adversarial = torch.zeros((), device=self.device)
-        for discriminator, fake in zip(nets.discriminators, images):
+        for discriminator, fake in zip(nets.discriminators, self._judged(images), strict=True):
             with self.autocast():
                 conditional, unconditional = discriminator(fake, sentence)
             adversarial = adversarial + generator_adversarial_loss(conditional, unconditional)

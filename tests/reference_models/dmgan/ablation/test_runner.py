@@ -61,6 +61,7 @@ def test_training_an_arm_moves_its_refinements_alone(ablation: Make, tmp_path: P
     trainer = ArmTrainer(
         small_config(), "full", tmp_path / "seed0" / "first", made.images, made.encoders, tmp_path / "arm"
     )
+    assert [one.size for one in trainer.networks.discriminators] == [32, 64], "frozen images need no judge"
     generator = trainer.networks.generator
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     for _ in range(2):
