@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -72,13 +73,15 @@ template <typename T>
 MEMGAN_INLINE Vec<T> splat(T x) {
   return x - Vec<T>{};  // x - 0 is x for every x, -0 included; 0 + x is not
 }
-template <typename T>
+// The sum of all lanes: halves on halves, by shuffles. Through memory, narrow loads would wait for the wide store.
+template <typename T, int width, size_t... j>
+MEMGAN_INLINE Vec<T> upper_on_lower(Vec<T> v, std::index_sequence<j...>) {
+  return v + __builtin_shufflevector(v, v, (int(j) < width ? int(j) + width : int(j))...);
+}
+template <typename T, int width = Simd<T>::lanes / 2>
 MEMGAN_INLINE T sum_lanes(Vec<T> v) {
-  T lane[Simd<T>::lanes];
-  store<T>(lane, v);
-  for (int width = Simd<T>::lanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
-  return lane[0];
+  if constexpr (width == 0) return v[0];
+  else return sum_lanes<T, width / 2>(upper_on_lower<T, width>(v, std::make_index_sequence<Simd<T>::lanes>{}));
 }
 
 // bfloat16 as it lies in memory: the upper half of a float.
