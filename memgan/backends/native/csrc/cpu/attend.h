@@ -40,6 +40,7 @@ struct BackwardArgs : AttendArgs {
   Pixels grad_out;                      // (B, D, N)
   Pixels grad_attention;                // (B, L, N); data nullptr: attention had no gradient
   MutablePixels grad_r;                 // (B, C, N)
+  bool streams = false;                 // `grad_r` goes past the caches, as the forward's `out`
   void* grad_keys = nullptr;            // (B, L, C) contiguous
   void* grad_values = nullptr;          // (B, L, D) contiguous
   void* partial = nullptr;              // (images, chunks, partial_size), in the dtype that is computed in

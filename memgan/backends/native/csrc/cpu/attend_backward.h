@@ -68,33 +68,56 @@ struct Backward {
   }
 
   // Y = A X for one tile, and X kept in `tile`: read from memory once.
+  template <Asks asks>
   void product_of(
-      const Pixels& from, int64_t first, int64_t count, int64_t rows, const T* A, int64_t K, T* Y, T* tile) {
+      const Pixels& from, int64_t first, int64_t count, int64_t rows, const T* A, int64_t K, T* Y, T* tile,
+      Options<T> options) {
     const S* x = static_cast<const S*>(from.data) + image * from.batch + first * from.pixel;
     if (std::is_same_v<S, T> && count == kPixels && from.pixel == 1 && rows > 0) {
-      product_rows<T, Init::zero>(rows, A, reinterpret_cast<const T*>(x), from.row, K, Y, kPixels, {.copied = tile});
+      options.copied = tile;
+      product_rows<T, Init::zero, asks>(rows, A, reinterpret_cast<const T*>(x), from.row, K, Y, kPixels, options);
     } else {
       load_tile<S>(x, from.row, from.pixel, K, K, count, tile);
-      product_rows<T, Init::zero>(rows, A, tile, kPixels, K, Y, kPixels);
+      product_rows<T, Init::zero, asks>(rows, A, tile, kPixels, K, Y, kPixels, options);
     }
   }
 
-  void tile(int64_t step, int64_t first, int64_t count) {
+  struct Place {
+    int64_t image = -1, pixel = 0;  // image -1: there is none
+  };
+  static Ahead ahead_of(const Pixels& from, Place place, int64_t rows) {
+    if (place.image < 0 || from.pixel != 1) return {};
+    return rows_ahead(static_cast<const S*>(from.data) + place.image * from.batch + place.pixel, from.row, rows);
+  }
+
+  // One tile; `next` is where the tile behind it begins.
+  void tile(int64_t step, int64_t first, int64_t count, Place next) {
     T *x = features + step * x_step, *g = grads + step * g_step, *s = ds + step * s_step, *p = ga + step * s_step;
-    product_of(a.r, first, count, packed.rows, packed.scores, a.C, s, x);
-    product_of(a.grad_out, first, count, packed.words, value_rows, a.D, p, g);
+    S* out = static_cast<S*>(a.grad_r.data) + image * a.grad_r.batch + first * a.grad_r.pixel;
+    const bool direct = std::is_same_v<S, T> && count == kPixels && a.grad_r.pixel == 1;
+    const bool streams = kStreams && direct && a.streams && aligned(out) && aligned(out + a.grad_r.row);
+    Options<T> of_scores, of_grads, of_result;
+    if (direct && !streams) of_scores.ahead = rows_ahead(out, a.grad_r.row, a.C);
+    of_grads.ahead = ahead_of(a.grad_out, next, a.D);
+    of_result.ahead = ahead_of(a.r, next, a.C);
+    if (streams) of_result.output = Output::streamed;
+
+    product_of<Asks::lines_to_write>(a.r, first, count, packed.rows, packed.scores, a.C, s, x, of_scores);
+    product_of<Asks::lines_to_read>(a.grad_out, first, count, packed.words, value_rows, a.D, p, g, of_grads);
     if (a.grad_attention.data != nullptr) load_given(first, count);
     if (gated) dot_of(g, x);
-    for (int i = 0; i < kPixels; i += lanes) respond(s + i, p + i, i);
+    for (int i = 0; i < kPixels; i += kColumns * lanes) respond(s + i, p + i, i);
 
-    S* out = static_cast<S*>(a.grad_r.data) + image * a.grad_r.batch + first * a.grad_r.pixel;
-    const bool in_place = std::is_same_v<S, T> && count == kPixels && a.grad_r.pixel == 1;
-    T* to = in_place ? reinterpret_cast<T*>(out) : result;
-    const int64_t ld = in_place ? a.grad_r.row : kPixels;
-    if (gated)
-      product_rows<T, Init::scaled>(a.C, grad_rows, s, kPixels, packed.rows, to, ld, {.start = g, .factor = closed});
-    else product_rows<T, Init::zero>(a.C, grad_rows, s, kPixels, packed.rows, to, ld);
-    if (!in_place) store_tile<S>(out, a.grad_r.row, a.grad_r.pixel, a.C, count, result);
+    T* to = direct ? reinterpret_cast<T*>(out) : result;
+    const int64_t ld = direct ? a.grad_r.row : kPixels;
+    if (gated) {
+      of_result.start = g;
+      of_result.factor = closed;
+      product_rows<T, Init::scaled, Asks::rows_to_read>(a.C, grad_rows, s, kPixels, packed.rows, to, ld, of_result);
+    } else {
+      product_rows<T, Init::zero, Asks::rows_to_read>(a.C, grad_rows, s, kPixels, packed.rows, to, ld, of_result);
+    }
+    if (!direct) store_tile<S>(out, a.grad_r.row, a.grad_r.pixel, a.C, count, result);
   }
 
   void load_given(int64_t first, int64_t count) {
@@ -107,66 +130,92 @@ struct Backward {
   }
 
   void dot_of(const T* g, const T* x) {
-    for (int p = 0; p < kPixels; p += lanes) {
-      Vec<T> sum{};
-      for (int64_t c = 0; c < a.C; ++c) sum += load<T>(g + c * kPixels + p) * load<T>(x + c * kPixels + p);
-      store<T>(dot + p, sum);
+    for (int p = 0; p < kPixels; p += kColumns * lanes) {
+      Vec<T> sum[kColumns] = {};
+      for (int64_t c = 0; c < a.C; ++c)
+#pragma GCC unroll 8
+        for (int j = 0; j < kColumns; ++j)
+          sum[j] += load<T>(g + c * kPixels + p + j * lanes) * load<T>(x + c * kPixels + p + j * lanes);
+#pragma GCC unroll 8
+      for (int j = 0; j < kColumns; ++j) store<T>(dot + p + j * lanes, sum[j]);
     }
   }
 
-  // One register of pixels: s (scores, and w_r . r behind them) → ds, and dz behind them; p (P) → g a.
-  MEMGAN_INLINE void respond(T* s, T* p, int i) {
+  // kColumns registers of pixels: s (scores, and w_r . r behind them) → ds, and dz behind them; p (P) → g a.
+  MEMGAN_INLINE void respond(T* s, T* p, int first) {
     const int64_t words = packed.words;
-    Vec<T> factor;
-    softmax_columns<T, 1>(s, words, &factor, [](int64_t, int, Vec<T>) {});
-    Vec<T> read_dot{}, from_read{};  // G . o, w_o . o
-    for (int64_t l = 0; l < words; ++l) {
-      const Vec<T> attention = load<T>(s + l * kPixels) * factor;
-      store<T>(s + l * kPixels, attention);
-      read_dot += attention * load<T>(p + l * kPixels);
-      if (gated) from_read += attention * packed.value_gate[l];
-    }
-    Vec<T> dz{}, open = splat<T>(T(1));
-    if (gated) {
-      const Gate<T> gate = gate_of<T>(load<T>(s + words * kPixels) + from_read + bias);
-      dz = (read_dot - load<T>(dot + i)) * gate.open * gate.closed;
-      open = gate.open;
-      store<T>(closed + i, gate.closed);
-      store<T>(s + words * kPixels, dz);
-      bias_sum += dz;
-    }
-    Vec<T> mean = open * read_dot + dz * from_read;
     const bool asked = a.grad_attention.data != nullptr;
-    if (asked)
-      for (int64_t l = 0; l < words; ++l) mean += load<T>(s + l * kPixels) * load<T>(given + l * kPixels + i);
-    for (int64_t l = 0; l < words; ++l) {
-      const Vec<T> attention = load<T>(s + l * kPixels);
-      Vec<T> da = open * load<T>(p + l * kPixels);
-      if (gated) {
-        da += dz * packed.value_gate[l];
-        store<T>(read_sum + l * lanes, load<T>(read_sum + l * lanes) + attention * dz);
+    Vec<T> factor[kColumns], read_dot[kColumns] = {}, from_read[kColumns] = {};  // 1 / sum, G . o, w_o . o
+    softmax_columns<T, kColumns>(s, words, factor, [](int64_t, int, Vec<T>) {});
+    for (int64_t l = 0; l < words; ++l)
+#pragma GCC unroll 8
+      for (int j = 0; j < kColumns; ++j) {
+        const int64_t at = l * kPixels + j * lanes;
+        const Vec<T> attention = load<T>(s + at) * factor[j];
+        store<T>(s + at, attention);
+        read_dot[j] += attention * load<T>(p + at);
+        if (gated) from_read[j] += attention * packed.value_gate[l];
       }
-      if (asked) da += load<T>(given + l * kPixels + i);
-      store<T>(s + l * kPixels, attention * (da - mean) * T(a.scale));
-      store<T>(p + l * kPixels, attention * open);
+    Vec<T> dz[kColumns] = {}, open[kColumns], mean[kColumns];
+#pragma GCC unroll 8
+    for (int j = 0; j < kColumns; ++j) {
+      open[j] = splat<T>(T(1));
+      if (gated) {
+        T* of_gate = s + words * kPixels + j * lanes;
+        const Gate<T> gate = gate_of<T>(load<T>(of_gate) + from_read[j] + bias);
+        dz[j] = (read_dot[j] - load<T>(dot + first + j * lanes)) * gate.open * gate.closed;
+        open[j] = gate.open;
+        store<T>(closed + first + j * lanes, gate.closed);
+        store<T>(of_gate, dz[j]);
+        bias_sum += dz[j];
+      }
+      mean[j] = open[j] * read_dot[j];
+      if (gated) mean[j] += dz[j] * from_read[j];  // rounded as `da` below: of one word alone they cancel
+      if (asked)
+        for (int64_t l = 0; l < words; ++l)
+          mean[j] += load<T>(s + l * kPixels + j * lanes) * load<T>(given + l * kPixels + first + j * lanes);
+    }
+    for (int64_t l = 0; l < words; ++l) {
+      Vec<T> read{};
+#pragma GCC unroll 8
+      for (int j = 0; j < kColumns; ++j) {
+        const int64_t at = l * kPixels + j * lanes;
+        const Vec<T> attention = load<T>(s + at);
+        Vec<T> da = open[j] * load<T>(p + at);
+        if (gated) {
+          da += dz[j] * packed.value_gate[l];
+          read += attention * dz[j];
+        }
+        if (asked) da += load<T>(given + first + at);
+        store<T>(s + at, attention * (da - mean[j]) * T(a.scale));
+        store<T>(p + at, attention * open[j]);
+      }
+      if (gated) store<T>(read_sum + l * lanes, load<T>(read_sum + l * lanes) + read);
     }
   }
 
   void run(int64_t (*next)(void*), void* state) {
     const int64_t size = partial_size(a);
-    for (int64_t item = next(state); item >= 0; item = next(state)) {
-      const int64_t b = a.first_image + item / a.chunks, chunk = item % a.chunks;
+    const auto begin_of = [&](int64_t item) {
+      return item < 0 ? Place{} : Place{a.first_image + item / a.chunks, item % a.chunks * a.chunk_pixels};
+    };
+    int64_t upcoming = next(state);
+    while (upcoming >= 0) {
+      const int64_t item = std::exchange(upcoming, next(state));
+      const auto [b, begin] = begin_of(item);
       if (b != image) pack(b);
       T* slots = static_cast<T*>(a.partial) + item * size;
       T* values = slots + (a.L + 1) * a.C;
       std::fill(slots, slots + size, T(0));
       std::fill(read_sum, read_sum + a.L * lanes, T(0));
       bias_sum = Vec<T>{};
-      const int64_t begin = chunk * a.chunk_pixels, end = std::min(a.N, begin + a.chunk_pixels);
+      const int64_t end = std::min(a.N, begin + a.chunk_pixels);
       for (int64_t first = begin; first < end; first += kSteps * kPixels) {
         int64_t steps = 0;
         for (int64_t p = first; p < std::min(end, first + kSteps * kPixels); p += kPixels)
-          tile(steps++, p, std::min<int64_t>(kPixels, end - p));
+          tile(
+              steps++, p, std::min<int64_t>(kPixels, end - p),
+              p + kPixels < end ? Place{b, p + kPixels} : begin_of(upcoming));
         product_pixels<T>(packed.rows, ds, s_step, a.C, features, x_step, steps, slots, a.C);
         product_pixels<T>(packed.words, ga, s_step, a.D, grads, g_step, steps, values, a.D);
       }
@@ -174,6 +223,7 @@ struct Backward {
       for (int64_t l = 0; l < packed.words; ++l) read[l] = sum_lanes<T>(load<T>(read_sum + l * lanes));
       read[a.L] = sum_lanes<T>(bias_sum);
     }
+    if (a.streams) streamed();
   }
 };
 

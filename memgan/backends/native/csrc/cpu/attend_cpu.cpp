@@ -76,6 +76,8 @@ Gradients backward(const Attend& in, const Tensor& grad, const std::optional<Ten
   Gradients out{
       empty_pixels(in.features, a.C), empty_of({a.B, a.L, a.C}, dtype), empty_of({a.B, a.L, a.D}, dtype), std::nullopt};
   a.grad_r = mutable_pixels_of(out.features);
+  a.streams =
+      beyond_caches((in.features.numel() + grad_out.numel() + out.features.numel()) * out.features.element_size());
   a.grad_keys = out.keys.mutable_data_ptr();
   a.grad_values = out.values.mutable_data_ptr();
 

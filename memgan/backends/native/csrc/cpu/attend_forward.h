@@ -132,7 +132,7 @@ struct Forward {
     S* out = static_cast<S*>(a.out.data) + image * a.out.batch + first * a.out.pixel;
     const bool whole = count == kPixels;
     const bool direct = std::is_same_v<S, T> && whole && a.out.pixel == 1;
-    const bool streams = kStreams && direct && a.streams && aligned(out) && aligned(out + a.out.row);
+    const bool streams = kStreams && direct && a.streams && aligned<S>(out) && aligned<S>(out + a.out.row);
     Options<T> of_scores, of_result;
     if (direct && !streams) of_scores.ahead = rows_ahead(out, a.out.row, a.D);
     if (next != nullptr && a.r.pixel == 1) of_result.ahead = rows_ahead(next, a.r.row, a.C);
@@ -161,12 +161,6 @@ struct Forward {
           a.D, packed.reads, scores, kPixels, packed.words, to, ld, of_result);
     }
     if (!direct) store_tile<S>(out, a.out.row, a.out.pixel, a.D, count, result);
-  }
-
-  static bool aligned(const S* at) { return reinterpret_cast<uintptr_t>(at) % MEMGAN_VECTOR_BYTES == 0; }
-  static Ahead rows_ahead(const S* at, int64_t row, int64_t rows) {
-    constexpr int64_t size = sizeof(S);
-    return {reinterpret_cast<const char*>(at), row * size, rows, kPixels * size / 64};
   }
 
   // scores → weights of the values, g a_l, for kColumns registers of pixels. Where attention is asked for, g waits in

@@ -34,9 +34,9 @@ struct Ahead {
   const char* at = nullptr;
   int64_t stride = 0, rows = 0, lines = 0;
 };
-// Which share a block of a product asks for: of every row some lines, to be written; or some rows, to be read, whole
-// (of kPixels elements, as many as are computed with).
-enum class Asks { lines_to_write, rows_to_read };
+// Which share a block of a product asks for: of every row some lines, to be written or read; or some rows, to be read,
+// whole (of kPixels elements, as many as are computed with).
+enum class Asks { lines_to_write, lines_to_read, rows_to_read };
 
 template <typename T, Asks asks>
 MEMGAN_INLINE void ask(const Ahead& ahead, int64_t row) {
@@ -45,7 +45,8 @@ MEMGAN_INLINE void ask(const Ahead& ahead, int64_t row) {
 #pragma GCC unroll 8
     for (int i = 0; i < int(kPixels * sizeof(T)); i += 64) __builtin_prefetch(at + i, 0, 2);
   } else {
-    for (int64_t i = 0; i < ahead.lines; ++i) __builtin_prefetch(at + i * 64, 1, 3);
+    constexpr bool writes = asks == Asks::lines_to_write;
+    for (int64_t i = 0; i < ahead.lines; ++i) __builtin_prefetch(at + i * 64, writes, writes ? 3 : 2);
   }
 }
 template <Asks asks>
@@ -60,6 +61,13 @@ Ahead share_of(const Ahead& all, int64_t block, int64_t blocks, int64_t row, int
     share.lines = all.lines * (block + 1) / blocks - first;
   }
   return share;
+}
+
+// The rows of one tile at `at`, `row` elements apart.
+template <typename S>
+Ahead rows_ahead(const S* at, int64_t row, int64_t rows) {
+  constexpr int64_t size = sizeof(S);
+  return {reinterpret_cast<const char*>(at), row * size, rows, kPixels * size / 64};
 }
 
 // How a product's result is stored.

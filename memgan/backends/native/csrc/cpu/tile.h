@@ -30,6 +30,11 @@ MEMGAN_INLINE void transpose(Vec<T>* m) {
   }
 }
 
+template <typename S>
+bool aligned(const S* at) {
+  return reinterpret_cast<uintptr_t>(at) % MEMGAN_VECTOR_BYTES == 0;
+}
+
 // Rows [0, rows) of `count` <= kPixels pixels → tile; missing pixels, and rows up to `padded`, become zeros.
 template <typename S, typename T = typename Compute<S>::type>
 __attribute__((noinline)) void load_tile(
