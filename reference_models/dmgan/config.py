@@ -16,6 +16,7 @@ from typing import Any, Literal
 from reference_models.dmgan.errors import ConfigError
 
 Arm = Literal["baseline", "memory", "write_gate", "full"]
+SPREAD_GROUP = 8  # images of a batch whose spread discriminators look at together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,7 @@ class DiscriminatorConfig:
     width: int = 32  # DF
     spectral_norm: bool = True
     word_dim: int = 256  # E, the sentence vector's width
+    minibatch_std: int = 0  # statistics of how much eight images differ (Karras et al., 2018); 0: as released
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +153,17 @@ class Config:
         if self.loss.gradient_penalty_every < 1:
             raise ConfigError(
                 f"`loss.gradient_penalty_every` must be at least 1, got {self.loss.gradient_penalty_every}"
+            )
+        statistics, features = self.discriminator.minibatch_std, 8 * self.discriminator.width
+        if statistics < 0 or (statistics and features % statistics):
+            raise ConfigError(
+                f"`discriminator.minibatch_std` must be 0 or divide 8 * `discriminator.width` = {features}, "
+                f"got {statistics}"
+            )
+        if statistics and self.train.batch_size % SPREAD_GROUP:
+            raise ConfigError(
+                f"`train.batch_size` must be a multiple of {SPREAD_GROUP} with `discriminator.minibatch_std`, "
+                f"got {self.train.batch_size}"
             )
         size = self.generator.first_size
         if size < 8 or size & (size - 1):

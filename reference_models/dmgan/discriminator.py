@@ -1,6 +1,6 @@
 """One discriminator an image size: is this image real, and does it fit the sentence?
 
-Axis letters: B images, P pairs of image and sentence, E sentence width, F = 8 * width feature channels.
+Axis letters: B images, P pairs of image and sentence, E sentence width, F = 8 * width feature channels, S statistics.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reference_models.dmgan.config import Config, DiscriminatorConfig
+from reference_models.dmgan.config import SPREAD_GROUP, Config, DiscriminatorConfig
 from reference_models.dmgan.errors import ConfigError
 from reference_models.dmgan.spectral_norm import SpectralConv2d
 
@@ -45,7 +45,9 @@ def channel_plan(size: int, width: int) -> tuple[list[int], list[int]]:
 class Discriminator(nn.Module):
     """Convolutions to (8 * width, 4, 4), then one head for the image and one for image and sentence.
 
-    Spectral norm on every convolution but the two ``outlogits``; no BatchNorm.
+    Spectral norm on every convolution but the two ``outlogits``; no BatchNorm. With ``config.minibatch_std`` the
+    unconditional head also sees how much the images of its group differ, so that a generator which draws what nobody
+    asked for always alike, the light say, is found out: a single image does not show it.
     """
 
     def __init__(self, size: int, config: DiscriminatorConfig) -> None:
@@ -61,7 +63,8 @@ class Discriminator(nn.Module):
         )
         self.joint = _convolution(features + config.word_dim, features, 3, 1, spectral)
         self.conditional = nn.Conv2d(features, 1, 4, stride=4)
-        self.unconditional = nn.Conv2d(features, 1, 4, stride=4)
+        self.statistics = config.minibatch_std
+        self.unconditional = nn.Conv2d(features + self.statistics, 1, 4, stride=4)
 
     def features(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [-1, 1] → (B, F, 4, 4)."""
@@ -95,7 +98,9 @@ class Discriminator(nn.Module):
         return self.conditional(F.leaky_relu(by_image + by_sentence, SLOPE)).flatten()
 
     def unconditional_logits(self, features: Tensor) -> Tensor:
-        """(B, F, 4, 4) → (B,): is the image real?"""
+        """(B, F, 4, 4) → (B,): is the image real? With statistics, B is a multiple of ``SPREAD_GROUP``."""
+        if self.statistics:
+            features = torch.cat([features, minibatch_std(features, self.statistics)], 1)
         return self.unconditional(features).flatten()
 
     def forward(
@@ -110,6 +115,25 @@ class Discriminator(nn.Module):
         """
         features = self.features(images)
         return self.conditional_logits(features, sentence, image_index), self.unconditional_logits(features)
+
+
+def minibatch_std(features: Tensor, statistics: int, group: int = SPREAD_GROUP) -> Tensor:
+    """Minibatch standard deviation (Karras et al., 2018): (B, F, H, W) → (B, S, H, W), constant over the pixels.
+
+    Image b has the statistics of the ``group`` images with its ``b // group``: the standard deviation over them of
+    each feature, averaged over the pixels and over the F / S channels of one statistic.
+
+    >>> minibatch_std(torch.ones(8, 4, 2, 2), 2).shape
+    torch.Size([8, 2, 2, 2])
+    """
+    count, channels, height, width = features.shape
+    if count % group:
+        raise ValueError(f"`features` must be of a multiple of {group} images, got {count}")
+    groups = features.float().unflatten(0, (-1, group))
+    spread = (groups.var(1, unbiased=False) + 1e-8).sqrt()  # (B / group, F, H, W)
+    means = spread.unflatten(1, (statistics, channels // statistics)).mean((2, 3, 4))
+    spread = means.to(features.dtype).repeat_interleave(group, 0)
+    return spread[:, :, None, None].expand(count, statistics, height, width)
 
 
 def convolved_plane(values: Tensor, weight: Tensor, height: int, width: int) -> Tensor:
@@ -129,6 +153,19 @@ def _inside(size: int, device: torch.device) -> list[Tensor]:
     """For each place in a kernel of three: at which pixels it meets the image rather than the padding."""
     pixels = torch.arange(size, device=device)
     return [(pixels + step >= 0) & (pixels + step < size) for step in (-1, 0, 1)]
+
+
+def with_statistics(discriminators: nn.ModuleList, statistics: int) -> nn.ModuleList:
+    """Give each unconditional head ``statistics`` instead of those it had; new ones weigh nothing at first."""
+    for one in discriminators:
+        head, features = one.unconditional, one.joint.out_channels
+        grown = nn.Conv2d(features + statistics, 1, 4, stride=4)
+        with torch.no_grad():
+            grown.weight.zero_()
+            grown.weight[:, :features] = head.weight[:, :features]
+            grown.bias.copy_(head.bias)
+        one.unconditional, one.statistics = grown, statistics
+    return discriminators
 
 
 def build_discriminators(config: Config) -> nn.ModuleList:

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from reference_models.dmgan.config import Config
 from reference_models.dmgan.data.vocabulary import Vocabulary
-from reference_models.dmgan.discriminator import build_discriminators
+from reference_models.dmgan.discriminator import build_discriminators, with_statistics
 from reference_models.dmgan.errors import CheckpointError
 from reference_models.dmgan.files import write_atomically
 from reference_models.dmgan.generator import Generator
@@ -158,11 +158,16 @@ def load_discriminators(folder: Path, config: Config) -> nn.ModuleList:
 def starting_networks(folder: Path, config: Config) -> tuple[Generator, nn.ModuleList]:
     """Generator and discriminators that a run begins with: those of a model's folder, in train mode.
 
-    A folder without discriminators (one that ships for sampling alone) gets fresh ones.
+    A folder without discriminators (one that ships for sampling alone) gets fresh ones. Where they had no statistics
+    of a batch and ``config`` asks for them, these begin without weight.
     """
     generator = load_generator(folder, config).train().requires_grad_(True)
     if (folder / "discriminators.safetensors").is_file():
-        return generator, load_discriminators(folder, config)
+        statistics = config.discriminator.minibatch_std
+        had = read_config(folder).discriminator.minibatch_std
+        before = replace(config, discriminator=replace(config.discriminator, minibatch_std=had))
+        discriminators = load_discriminators(folder, before)
+        return generator, discriminators if had == statistics else with_statistics(discriminators, statistics)
     return generator, initialise(build_discriminators(config))
 
 

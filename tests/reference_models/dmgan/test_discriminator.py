@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from reference_models.dmgan.config import DiscriminatorConfig, birds_demo
+from reference_models.dmgan.config import DiscriminatorConfig, TrainConfig, birds_demo
 from reference_models.dmgan.discriminator import (
     Discriminator,
     build_discriminators,
     channel_plan,
     convolved_plane,
+    minibatch_std,
+    with_statistics,
 )
 from reference_models.dmgan.errors import ConfigError
 from reference_models.dmgan.spectral_norm import SpectralConv2d
@@ -109,3 +111,53 @@ def test_pairs_are_judged_as_if_each_image_and_sentence_were_concatenated(spectr
     torch.testing.assert_close(
         network.conditional_logits(features, sentence, index), before.conditional(joint).flatten()
     )
+
+
+def test_minibatch_std_is_the_spread_of_each_group_by_loops() -> None:
+    features = torch.randn(6, 4, 2, 3, dtype=torch.float64)
+    found = minibatch_std(features, 2, group=3)
+    assert found.shape == (6, 2, 2, 3)
+    for image in range(6):
+        group = features[image // 3 * 3 : image // 3 * 3 + 3]
+        for statistic in range(2):
+            channels = group[:, 2 * statistic : 2 * statistic + 2]
+            wanted = sum(
+                channels[:, c, y, x].std(unbiased=False) for c in range(2) for y in range(2) for x in range(3)
+            )
+            assert torch.allclose(found[image, statistic], (wanted / 12).expand(2, 3), atol=1e-6)
+    with pytest.raises(ValueError, match="multiple of 3 images, got 5"):
+        minibatch_std(features[:5], 2, group=3)
+
+
+def test_only_the_unconditional_head_sees_how_much_images_differ() -> None:
+    network = Discriminator(16, dataclasses.replace(SMALL, minibatch_std=4, spectral_norm=False))
+    images, sentence = torch.randn(16, 3, 16, 16), torch.randn(16, 6)
+    alike = images.clone()
+    alike[1:8] = images[0]  # image 0 is as it was, its group is not; the other group is
+    (conditional, unconditional), (of_alike, real_of_alike) = (
+        network(images, sentence),
+        network(alike, sentence),
+    )
+    torch.testing.assert_close(conditional[0], of_alike[0])
+    assert not torch.isclose(unconditional[0], real_of_alike[0], atol=1e-4)
+    torch.testing.assert_close(unconditional[8:], real_of_alike[8:])
+
+
+def test_statistics_that_are_new_weigh_nothing_at_first() -> None:
+    plain = build_discriminators(birds_demo())
+    images, sentence = torch.randn(8, 3, 16, 16), torch.randn(8, 128)
+    before = plain[0](images, sentence)
+    grown = with_statistics(plain, 16)
+    torch.testing.assert_close(grown[0](images, sentence), before)
+    grown[0](images, sentence)[1].sum().backward()
+    assert grown[0].unconditional.weight.grad[:, -16:].abs().min() > 0, "and they can learn"
+    torch.testing.assert_close(with_statistics(grown, 0)[0](images, sentence), before)
+
+
+def test_statistics_need_whole_groups_and_whole_shares_of_the_channels() -> None:
+    demo = birds_demo()
+    asked = dataclasses.replace(demo.discriminator, minibatch_std=16)
+    with pytest.raises(ConfigError, match=r"`train.batch_size` must be a multiple of 8 .* got 12"):
+        dataclasses.replace(demo, discriminator=asked, train=TrainConfig(batch_size=12))
+    with pytest.raises(ConfigError, match=r"must be 0 or divide .* = 256, got 3"):
+        dataclasses.replace(demo, discriminator=dataclasses.replace(asked, minibatch_std=3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,18 @@ def test_a_folder_for_sampling_alone_gets_fresh_discriminators(finished: Path, t
 def test_without_encoders_or_a_folder_it_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--encoders DIR"):
         main([*TINY, "--out", str(tmp_path / "run")])
+
+
+def test_discriminators_without_statistics_may_begin_a_run_with_them(finished: Path) -> None:
+    config = small()
+    _, before = starting_networks(finished, config)
+    asked = replace(config.discriminator, minibatch_std=2)
+    train = replace(config.train, batch_size=8)
+    _, after = starting_networks(finished, replace(config, discriminator=asked, train=train))
+    for one, two in zip(before, after):
+        images, sentence = (
+            torch.randn(8, 3, one.size, one.size),
+            torch.randn(8, config.discriminator.word_dim),
+        )
+        torch.testing.assert_close(two.eval()(images, sentence), one.eval()(images, sentence))
+        assert two.unconditional.in_channels == one.unconditional.in_channels + 2
