@@ -19,10 +19,11 @@ from reference_models.dmgan.ablation.training import FIRST
 # The primary endpoint: how far attribute accuracy, judged on held-out species, goes from its floor (captions of
 # other species) to its ceiling (real birds). Named here before any run; tests are made of this number alone.
 ENDPOINT = "attributes.progress"
+# Beside it, as the gate takes them: against birds of which the captions are true, the rest of them drawn freely.
 BESIDE = {
-    "fid.value": "FID",
-    "precision.value": "precision",
-    "recall.value": "recall",
+    "among_answers.fid.value": "FID",
+    "among_answers.precision.value": "precision",
+    "among_answers.recall.value": "recall",
     "r_precision.value": "R-precision",
 }
 # (better, worse): what the paper claims. Each claim has a direction, so the test is one-sided.

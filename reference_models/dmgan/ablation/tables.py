@@ -7,12 +7,13 @@ from typing import Any
 
 from reference_models.dmgan.ablation.arms import MEANINGS
 from reference_models.dmgan.ablation.cost import Cost
+from reference_models.dmgan.ablation.plan import SEEDS
 from reference_models.dmgan.ablation.summary import BESIDE, ArmRow, Comparison, comparisons, rows
 from reference_models.dmgan.ablation.training import FIRST
 from reference_models.dmgan.pages import markdown
 
 ALPHA = 0.05
-PERCENT = ("precision.value", "recall.value", "r_precision.value")
+IN_FID = "among_answers.fid.value"  # no share of anything
 
 
 def results_block(lines: list[dict[str, Any]]) -> str:
@@ -23,6 +24,9 @@ def results_block(lines: list[dict[str, Any]]) -> str:
         parts += [claim_table(claims), "\n".join(f"- {verdict(claim)}" for claim in claims)]
     else:
         parts.append("No claim can be tested before two seeds have both of its arms.")
+    made = {line["seed"] for line in lines if line["run"] != FIRST}
+    if len(made) < len(SEEDS):
+        parts.append(f"{len(made)} of the plan's {len(SEEDS)} seeds so far: read nothing into their order.")
     return "\n\n".join([*parts, provenance(lines)])
 
 
@@ -39,7 +43,7 @@ def arm_table(found: list[ArmRow]) -> str:
     ]
     body = []
     for row in found:
-        beside = [_spread(row.beside[name], 100 if name in PERCENT else 1) for name in BESIDE]
+        beside = [_spread(row.beside[name], 1 if name == IN_FID else 100) for name in BESIDE]
         body.append(
             [
                 row.run,

@@ -77,7 +77,10 @@ def test_too_few_seeds_are_said_to_be_too_few() -> None:
     told = verdict(comparisons(two)[0])
     assert "not shown" in told
     assert "2 pairs could not show it: their smallest adjusted p is 0.750" in told
-    assert "No claim can be tested before two seeds" in results_block(stored([line(0, "full")]))
+    one = results_block(stored([line(0, "full")]))
+    assert "No claim can be tested before two seeds" in one
+    assert "1 of the plan's 6 seeds so far" in one
+    assert "so far" not in results_block(stored(six_seeds()))
 
 
 def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:
