@@ -210,19 +210,34 @@ def test_results_do_not_depend_on_the_run_or_on_the_number_of_threads(op: str) -
     assert_same_on_any_number_of_threads(call)
 
 
-@pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
-def test_results_that_no_cache_holds(channels_last: bool) -> None:
+@pytest.mark.parametrize(
+    ("channels_last", "width"),
+    [(False, 256), (True, 256), (False, 255)],
+    ids=["contiguous", "channels_last", "rows between registers"],
+)
+def test_results_that_no_cache_holds(channels_last: bool, width: int) -> None:
     inputs = Inputs.random(
         batch=4,  # 67 MB of features, and as much of results
         channels=64,
-        height=256,
-        width=256,
+        height=255,
+        width=width,
         words=3,
         dtype=torch.float32,
         channels_last=channels_last,
     )
-    fused, plain = inputs.call("memory_refine", attention=False)[0], inputs.defined("memory_refine")[0]
-    assert error(fused, plain) < 1e-5
+    tensors = tuple(t.requires_grad_() for t in inputs.floating("memory_refine"))
+    fused, plain = inputs.call("memory_refine", attention=False)[:1], inputs.defined("memory_refine")[:1]
+    assert error(fused[0], plain[0]) < 1e-5
+    for mine, right in zip(gradients(fused, tensors), gradients(plain, tensors)):
+        assert error(mine, right) < 3e-5
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_word_alone_gives_its_key_no_gradient_at_all(dtype: torch.dtype) -> None:
+    inputs = Inputs.random(batch=2, channels=8, height=9, width=11, words=1, dtype=dtype, masked=False)
+    tensors = tuple(t.requires_grad_() for t in inputs.floating("memory_refine"))
+    _, of_keys, *_ = gradients(inputs.call("memory_refine", attention=False)[:1], tensors)
+    assert not of_keys.any(), "its attention is 1, whatever the key"
 
 
 @pytest.mark.parametrize("op", OPS)
