@@ -156,8 +156,10 @@ def _inside(size: int, device: torch.device) -> list[Tensor]:
 
 
 def with_statistics(discriminators: nn.ModuleList, statistics: int) -> nn.ModuleList:
-    """Give each unconditional head ``statistics`` instead of those it had; new ones weigh nothing at first."""
+    """Give each unconditional head ``statistics``, if it had another number; the new ones weigh nothing at first."""
     for one in discriminators:
+        if one.statistics == statistics:
+            continue
         head, features = one.unconditional, one.joint.out_channels
         grown = nn.Conv2d(features + statistics, 1, 4, stride=4)
         with torch.no_grad():

@@ -163,11 +163,10 @@ def starting_networks(folder: Path, config: Config) -> tuple[Generator, nn.Modul
     """
     generator = load_generator(folder, config).train().requires_grad_(True)
     if (folder / "discriminators.safetensors").is_file():
-        statistics = config.discriminator.minibatch_std
         had = read_config(folder).discriminator.minibatch_std
         before = replace(config, discriminator=replace(config.discriminator, minibatch_std=had))
         discriminators = load_discriminators(folder, before)
-        return generator, discriminators if had == statistics else with_statistics(discriminators, statistics)
+        return generator, with_statistics(discriminators, config.discriminator.minibatch_std)
     return generator, initialise(build_discriminators(config))
 
 
