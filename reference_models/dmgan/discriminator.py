@@ -129,7 +129,7 @@ def minibatch_std(features: Tensor, statistics: int, group: int = SPREAD_GROUP) 
     count, channels, height, width = features.shape
     if count % group:
         raise ValueError(f"`features` must be of a multiple of {group} images, got {count}")
-    groups = features.float().unflatten(0, (-1, group))
+    groups = features.to(torch.promote_types(features.dtype, torch.float32)).unflatten(0, (-1, group))
     spread = (groups.var(1, unbiased=False) + 1e-8).sqrt()  # (B / group, F, H, W)
     means = spread.unflatten(1, (statistics, channels // statistics)).mean((2, 3, 4))
     spread = means.to(features.dtype).repeat_interleave(group, 0)

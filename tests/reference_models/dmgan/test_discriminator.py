@@ -125,6 +125,7 @@ def test_minibatch_std_is_the_spread_of_each_group_by_loops() -> None:
                 channels[:, c, y, x].std(unbiased=False) for c in range(2) for y in range(2) for x in range(3)
             )
             assert torch.allclose(found[image, statistic], (wanted / 12).expand(2, 3), atol=1e-6)
+    assert torch.autograd.gradcheck(lambda x: minibatch_std(x, 2, group=3), features.requires_grad_())
     with pytest.raises(ValueError, match="multiple of 3 images, got 5"):
         minibatch_std(features[:5], 2, group=3)
 
