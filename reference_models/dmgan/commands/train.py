@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     from reference_models.dmgan.generator import Generator
     from reference_models.dmgan.training.checkpoint import checkpoints
     from reference_models.dmgan.training.distributed import agree, join, leave, together
-    from reference_models.dmgan.training.facts import run_facts
+    from reference_models.dmgan.training.facts import check_share, run_facts
     from reference_models.dmgan.training.train import Trainer
     from reference_models.dmgan.training.weights import (
         Encoders,
@@ -51,6 +51,7 @@ def main(argv: list[str]) -> int:
     world, device = join(options.device)
 
     def prepared() -> tuple[Encoders, CaptionedImages, tuple[Generator, ModuleList] | None]:
+        check_share(config, world)
         if checkpoints(options.out / "checkpoints") and not options.resume:
             raise ConfigError(
                 f"{options.out} holds a run already: add --resume to go on, or choose another --out"

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 import memgan
-from reference_models.dmgan.config import Config
+from reference_models.dmgan.config import SPREAD_GROUP, Config
 from reference_models.dmgan.data.batch import CaptionedImages
-from reference_models.dmgan.errors import CheckpointError
+from reference_models.dmgan.errors import CheckpointError, ConfigError
 from reference_models.dmgan.training.distributed import World
 
 
@@ -38,6 +38,19 @@ def code_digest() -> str:
         for path in sorted(root.rglob("*.py")):
             digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def check_share(config: Config, world: World) -> None:
+    """Refuse processes that each get no whole group: discriminators would mix real and drawn images in one.
+
+    Raises:
+        ConfigError: with ``discriminator.minibatch_std`` alone.
+    """
+    if config.discriminator.minibatch_std and config.train.batch_size % (SPREAD_GROUP * world.size):
+        raise ConfigError(
+            f"`train.batch_size` must give each of {world.size} processes a multiple of {SPREAD_GROUP} images with "
+            f"`discriminator.minibatch_std`, got {config.train.batch_size} in all"
+        )
 
 
 def check_world(path: Path, random: list[Any], world: World) -> None:

@@ -92,6 +92,17 @@ def test_two_processes_train_stop_and_go_on(encoders_folder: Path, tmp_path: Pat
     assert "was made by 2 processes and this run has 1" in alone.stderr
 
 
+def test_a_share_that_is_no_whole_group_is_refused_before_training(
+    encoders_folder: Path, tmp_path: Path
+) -> None:
+    options = ["--encoders", encoders_folder, "--out", tmp_path / "run", "--discriminator.minibatch-std", "2"]
+    done = run("train", *TINY, *options, "--train.batch-size", "8", processes=2)
+    assert done.returncode != 0
+    assert "`train.batch_size` must give each of 2 processes a multiple of 8 images" in done.stderr
+    assert "got 8" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
