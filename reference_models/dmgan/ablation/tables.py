@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from reference_models.dmgan.ablation.arms import MEANINGS
+from reference_models.dmgan.ablation.arms import ARMS, MEANINGS
 from reference_models.dmgan.ablation.cost import Cost
 from reference_models.dmgan.ablation.plan import SEEDS
 from reference_models.dmgan.ablation.summary import BESIDE, ArmRow, Comparison, comparisons, rows
@@ -24,9 +24,9 @@ def results_block(lines: list[dict[str, Any]]) -> str:
         parts += [claim_table(claims), "\n".join(f"- {verdict(claim)}" for claim in claims)]
     else:
         parts.append("No claim can be tested before two seeds have both of its arms.")
-    made = {line["seed"] for line in lines if line["run"] != FIRST}
-    if len(made) < len(SEEDS):
-        parts.append(f"{len(made)} of the plan's {len(SEEDS)} seeds so far: read nothing into their order.")
+    made, planned = sum(line["run"] in ARMS for line in lines), len(SEEDS) * len(ARMS)
+    if made < planned:
+        parts.append(f"{made} of the plan's {planned} runs so far: read nothing into their order.")
     return "\n\n".join([*parts, provenance(lines)])
 
 

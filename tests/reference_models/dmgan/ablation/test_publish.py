@@ -79,7 +79,7 @@ def test_too_few_seeds_are_said_to_be_too_few() -> None:
     assert "2 pairs could not show it: their smallest adjusted p is 0.750" in told
     one = results_block(stored([line(0, "full")]))
     assert "No claim can be tested before two seeds" in one
-    assert "1 of the plan's 6 seeds so far" in one
+    assert "1 of the plan's 30 runs so far" in one
     assert "so far" not in results_block(stored(six_seeds()))
 
 
