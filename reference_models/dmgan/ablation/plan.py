@@ -30,6 +30,8 @@ UNNUMBERED = {
     ),
     "data": ("workers", "root"),
 }
+# Fields that came after the first results, with the value that does what was done before: no difference then.
+LATER = {"discriminator": {"minibatch_std": 0}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,10 @@ class Plan:
         for section, names in UNNUMBERED.items():
             for name in names:
                 config[section].pop(name, None)
+        for section, fields in LATER.items():
+            for name, before in fields.items():
+                if config[section][name] == before:
+                    del config[section][name]
         return {
             "images": self.images,
             "first_images": self.first_images,

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from reference_models.dmgan.ablation.plan import Plan
+from reference_models.dmgan.ablation.plan import Plan, encoder_digests
 from reference_models.dmgan.ablation.results import read_results
 from reference_models.dmgan.ablation.runner import Ablation, embedded_scores, finished, locked
 from reference_models.dmgan.ablation.training import ArmTrainer, load_arm
+from reference_models.dmgan.config import birds_demo
 from reference_models.dmgan.errors import ConfigError, DataError
 from reference_models.dmgan.evaluation.store import SHIPPED
 from reference_models.dmgan.training.loader import batches
 from tests.reference_models.dmgan.ablation.conftest import STEPS, pixel_score, small_config, small_plan
 
 Make = Callable[..., Ablation]
+ROOT = Path(__file__).parents[4]
+STORED = ROOT / "docs" / "results" / "ablation.jsonl"
+DEMO = ROOT / "reference_models" / "dmgan" / "weights" / "birds_demo"
 
 
 def test_every_run_is_made_once_and_results_are_whole_lines(ablation: Make, tmp_path: Path) -> None:
@@ -149,6 +154,14 @@ def test_a_plan_says_what_is_wrong_with_it() -> None:
     ):
         with pytest.raises(ConfigError, match=told):
             small_plan(**changes)
+
+
+def test_the_shipped_plan_is_the_one_of_the_stored_results() -> None:
+    """Or nobody could go on with them: fields that came later change nothing while they are off."""
+    plan = Plan(config=birds_demo(), encoders=encoder_digests(DEMO))
+    assert {line["plan"] for line in read_results(STORED)} == {plan.digest()}
+    statistics = replace(plan.config, discriminator=replace(plan.config.discriminator, minibatch_std=16))
+    assert replace(plan, config=statistics).digest() != plan.digest()
 
 
 def test_damaged_and_mixed_results_are_refused(tmp_path: Path) -> None:
