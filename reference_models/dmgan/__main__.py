@@ -34,11 +34,13 @@ def main(argv: list[str]) -> int:
         print(f"unknown command {name!r}\n\n{usage()}", file=sys.stderr)
         return 2
     from memgan import errors as memgan_errors
+    from reference_models.dmgan.allocation import keep_freed_memory
     from reference_models.dmgan.errors import DmganError
 
     module = importlib.import_module(
         f"reference_models.dmgan.commands.{name if name != 'import' else 'import_'}"
     )
+    keep_freed_memory()  # every command computes
     try:
         return module.main(rest)
     except (DmganError, FileNotFoundError, memgan_errors.MemganError) as error:

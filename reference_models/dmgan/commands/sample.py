@@ -6,7 +6,6 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from reference_models.dmgan.allocation import keep_freed_memory
 from reference_models.dmgan.commands.options import set_threads
 from reference_models.dmgan.errors import DataError
 
@@ -30,7 +29,6 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(argv)
     set_threads(options.threads)
-    keep_freed_memory()
     from reference_models.dmgan.sampling import SHIPPED, generate, load_model
     from reference_models.dmgan.training.distributed import usable_device
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reference_models.dmgan.allocation import keep_freed_memory
 from reference_models.dmgan.commands.options import set_threads, split_config
 from reference_models.dmgan.errors import ConfigError
 
@@ -26,7 +25,6 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--device", default="cpu")
     options, config = split_config(argv, parser)
     set_threads(options.threads)
-    keep_freed_memory()
     from torch.nn import ModuleList
 
     from reference_models.dmgan.data.batch import CaptionedImages
