@@ -32,8 +32,6 @@ def publish(docs: Path, out: Path | None = None) -> list[Path]:
     if out is not None:
         lines = read_results(out)  # checked before it is stored
         with write_atomically(stored) as temporary:
-            for line in lines:
-                line.pop("key")
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
         written.append(stored)
     if stored.is_file():

@@ -68,17 +68,23 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     for number, text in enumerate(path.read_text().splitlines(), 1):
         try:
             line = json.loads(text)
-            lines.append({"key": (line["seed"], line["run"]), **line})
+            key_of(line)
+            lines.append(line)
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise DataError(f"{path}, line {number}: not a result of `ablate run` ({error})") from None
     for index, line in enumerate(lines):
-        if line["key"] in (other["key"] for other in lines[:index]):
+        if key_of(line) in map(key_of, lines[:index]):
             raise DataError(f"{path}: seed {line['seed']}, {line['run']} is there twice")
         if line["plan"] != lines[0]["plan"]:
             raise DataError(f"{path}: plans {lines[0]['plan']} and {line['plan']} cannot be compared")
         if found := differences(lines[0]["evaluation"], line["evaluation"]):
             raise DataError(f"{path}: the runs were measured in different ways: {'; '.join(found)}")
     return lines
+
+
+def key_of(line: dict[str, Any]) -> tuple[int, str]:
+    """Seed and run of a result."""
+    return line["seed"], line["run"]
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from reference_models.dmgan.ablation.plan import Plan, claim
 from reference_models.dmgan.ablation.results import code_facts, collect
 from reference_models.dmgan.ablation.training import FIRST, ArmTrainer, FirstImage, first_config
 from reference_models.dmgan.data.batch import CaptionedImages
+from reference_models.dmgan.errors import ConfigError
 from reference_models.dmgan.files import write_atomically
 from reference_models.dmgan.training.log import read_log
 from reference_models.dmgan.training.train import Trainer
@@ -47,14 +48,17 @@ class Ablation:
     score: Score
     device: torch.device | str = "cpu"
     say: Callable[[str], None] = print
+    stored: list[dict[str, Any]] = field(default_factory=list)  # results from another folder, to go on from
 
     def run(self, *, minutes: float | None = None) -> bool:
         """Whether the plan is complete; False after ``minutes``, a signal, or where another process holds the rest.
 
         Raises:
-            ConfigError: ``out`` holds an ablation of another protocol.
+            ConfigError: ``out`` holds an ablation of another protocol, or ``stored`` are results of one; a first
+                stage of which results are stored came out in another way here.
         """
         claim(self.out, self.plan.protocol())
+        self._adopt()
         deadline = None if minutes is None else time.monotonic() + 60 * minutes
         made = True
         while made:  # a unit that waited for another process's first stage gets its turn in the next pass
@@ -81,6 +85,26 @@ class Ablation:
         """Where a run is."""
         return self.out / f"seed{seed}" / run
 
+    def _adopt(self) -> None:
+        """Take the stored arms as made. First stages are not: their weights, which other arms need, are not stored."""
+        for line in self.stored:
+            if line["plan"] != self.plan.digest():
+                raise ConfigError(
+                    f"`stored` results must be of plan {self.plan.digest()}, this one, got {line['plan']}"
+                )
+            folder = self.folder(line["seed"], line["run"])
+            if line["run"] != FIRST and not finished(folder):
+                write_result(folder, line)
+
+    def _check_first(self, seed: int, scores: dict[str, Any]) -> None:
+        made = json.loads(json.dumps(scores))
+        for line in self.stored:
+            if (line["seed"], line["run"]) == (seed, FIRST) and line["scores"] != made:
+                raise ConfigError(
+                    f"the first stage of seed {seed} scores otherwise than the stored one, so its stored arms refined "
+                    "other images: leave that seed to the machine that made them (--seeds), or leave out --stored"
+                )
+
     def _make(self, seed: int, run: str, minutes: float | None) -> bool:
         folder = self.folder(seed, run)
         trainer = self._trainer(seed, run, folder)
@@ -94,6 +118,8 @@ class Ablation:
         if run == FIRST:
             generator = FirstImage(generator, max(self.plan.config.generator.sizes))  # type: ignore[arg-type]
         scored = self.score(generator, self.encoders, self.plan)
+        if run == FIRST:
+            self._check_first(seed, scored["scores"])
         result = {
             "seed": seed,
             "run": run,
@@ -106,8 +132,7 @@ class Ablation:
             "evaluation": scored["protocol"],
             "scores": scored["scores"],
         }
-        with write_atomically(folder / "result.json") as temporary:
-            temporary.write_text(json.dumps(result) + "\n")
+        write_result(folder, result)
         shutil.rmtree(folder / "checkpoints")  # the result stands, and the weights are in `export`
         self.say(f"seed {seed}, {run}: finished")
         return True
@@ -135,6 +160,12 @@ class Ablation:
 def finished(folder: Path) -> bool:
     """Whether a run has its result."""
     return (folder / "result.json").is_file()
+
+
+def write_result(folder: Path, result: dict[str, Any]) -> None:
+    """From now on the run in ``folder`` is finished."""
+    with write_atomically(folder / "result.json") as temporary:
+        temporary.write_text(json.dumps(result) + "\n")
 
 
 @contextmanager

@@ -46,6 +46,7 @@ def _run(argv: list[str]) -> int:
         "--first-images", type=int, default=15_000, help="the shared first stage is trained on"
     )
     parser.add_argument("--count", type=int, default=10_000, help="images scored a run")
+    parser.add_argument("--stored", type=Path, help="results to go on from: their arms are not made again")
     parser.add_argument("--networks", type=Path, default=NETWORKS, help="folder of the evaluation networks")
     parser.add_argument("--minutes", type=float, help="stop after this long, saved")
     parser.add_argument("--threads", type=int, help="CPU threads")
@@ -54,6 +55,7 @@ def _run(argv: list[str]) -> int:
     set_threads(options.threads)
     from reference_models.dmgan.ablation.arms import ARMS
     from reference_models.dmgan.ablation.plan import Plan, encoder_digests
+    from reference_models.dmgan.ablation.results import read_results
     from reference_models.dmgan.ablation.runner import Ablation, embedded_scores
     from reference_models.dmgan.data.open import open_dataset
     from reference_models.dmgan.training.weights import load_encoders
@@ -71,7 +73,8 @@ def _run(argv: list[str]) -> int:
     encoders = load_encoders(options.encoders, config)
     images = open_dataset(config.data, "train", size=config.generator.sizes[-1])
     score = embedded_scores(options.networks)
-    ablation = Ablation(plan, options.out, images, encoders, score, options.device, _say)
+    stored = read_results(options.stored) if options.stored else []
+    ablation = Ablation(plan, options.out, images, encoders, score, options.device, _say, stored)
     return 0 if ablation.run(minutes=options.minutes) else 1
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from memgan import use_backend
 from reference_models.dmgan.config import (
     Config,
     DataConfig,
@@ -57,3 +59,11 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             head[0].weight.mul_(40)  # fresh weights draw grey: two pictures would always look alike
     save_model(folder, config, generator, encoders, initialise(build_discriminators(config)))
     return folder
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Pictures are kept in the test's own folder; the kernels would be built anew there, so the definition computes."""
+    monkeypatch.setenv("MEMGAN_CACHE", str(tmp_path / "cache"))
+    with use_backend("reference"):
+        yield

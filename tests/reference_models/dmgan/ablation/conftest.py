@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import nn
 
-from memgan import use_backend
 from reference_models.dmgan.ablation.plan import Plan
 from reference_models.dmgan.ablation.runner import Ablation
 from reference_models.dmgan.config import (
@@ -85,14 +84,6 @@ def encoders_folder(encoders: Encoders, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def birds() -> Birds:
     return Birds("train", images=8, cached=False)
-
-
-@pytest.fixture
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Pictures are kept in the test's own folder; the kernels would be built anew there, so the definition computes."""
-    monkeypatch.setenv("MEMGAN_CACHE", str(tmp_path / "cache"))
-    with use_backend("reference"):
-        yield
 
 
 @pytest.fixture

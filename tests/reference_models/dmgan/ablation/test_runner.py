@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from reference_models.dmgan.ablation.plan import Plan, encoder_digests
-from reference_models.dmgan.ablation.results import read_results
+from reference_models.dmgan.ablation.results import key_of, read_results
 from reference_models.dmgan.ablation.runner import Ablation, embedded_scores, finished, locked
 from reference_models.dmgan.ablation.training import ArmTrainer, load_arm
 from reference_models.dmgan.config import birds_demo
@@ -30,7 +30,7 @@ def test_every_run_is_made_once_and_results_are_whole_lines(ablation: Make, tmp_
     said: list[str] = []
     assert ablation(said=said).run()
     lines = read_results(tmp_path)
-    assert [line["key"] for line in lines] == [(s, r) for s in (0, 1) for r in ("baseline", "first", "full")]
+    assert [key_of(line) for line in lines] == [(s, r) for s in (0, 1) for r in ("baseline", "first", "full")]
     for line in lines:
         assert line["plan"] == small_plan().digest()
         assert len(line["commit"]) == 40 or line["commit"] == "unknown"
@@ -131,6 +131,40 @@ def test_seeds_and_arms_are_added_and_another_protocol_is_refused(ablation: Make
         ablation(small_plan(images=8)).run()
     with pytest.raises(ConfigError, match=r"`encoders\.text_encoder\.safetensors` 'ab', this one has 'cd'"):
         ablation(small_plan(encoders={"text_encoder.safetensors": "cd"})).run()
+
+
+def test_stored_results_are_gone_on_from_elsewhere(ablation: Make, tmp_path: Path) -> None:
+    part, whole = small_plan(seeds=(0,), arms=("baseline",)), small_plan(seeds=(0,))
+    assert ablation(part, out=tmp_path / "one").run()
+    stored = read_results(tmp_path / "one")
+    said: list[str] = []
+    other = ablation(whole, out=tmp_path / "two", said=said)
+    other.stored = stored
+    assert other.run()
+    assert [line for line in said if "from step 0" in line] == [
+        "seed 0, first: from step 0 of 1",  # its weights are not stored
+        "seed 0, full: from step 0 of 3",
+    ]
+    lines = read_results(tmp_path / "two")
+    assert [key_of(line) for line in lines] == [(0, "baseline"), (0, "first"), (0, "full")]
+    assert lines[0] == stored[0]
+    assert ablation(whole, out=tmp_path / "one").run()
+    assert read_results(tmp_path / "one")[2]["scores"] == lines[2]["scores"], "the pair is the same"
+
+
+def test_stored_results_that_do_not_fit_are_refused(ablation: Make, tmp_path: Path) -> None:
+    plan = small_plan(seeds=(0,), arms=("baseline",))
+    assert ablation(plan, out=tmp_path / "one").run()
+    stored = read_results(tmp_path / "one")
+    other = ablation(plan, out=tmp_path / "two")
+    other.stored = [{**line, "plan": "abc"} for line in stored]
+    with pytest.raises(ConfigError, match=f"must be of plan {plan.digest()}, this one, got abc"):
+        other.run()
+    assert not list((tmp_path / "two").rglob("result.json"))
+    other.stored = [{**line, "scores": {**line["scores"], "r_precision": {"value": 0.5}}} for line in stored]
+    with pytest.raises(ConfigError, match="first stage of seed 0 scores otherwise than the stored one"):
+        other.run()
+    assert not finished(other.folder(0, "first"))
 
 
 def test_a_run_in_other_hands_is_left_alone(ablation: Make, tmp_path: Path) -> None:
