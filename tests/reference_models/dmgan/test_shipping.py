@@ -17,6 +17,7 @@ from reference_models.dmgan import shipping
 from reference_models.dmgan.commands.options import split_config
 from reference_models.dmgan.config import birds_demo
 from reference_models.dmgan.errors import CheckpointError
+from reference_models.dmgan.evaluation.gate import COUNT, gate
 from reference_models.dmgan.sampling import SHIPPED, generate, load_model
 from reference_models.dmgan.state_file import sha256
 from reference_models.dmgan.training.log import read_log
@@ -100,9 +101,10 @@ def test_what_ships_is_what_its_json_says() -> None:
     assert last["images"] <= how["images_in_all"] < last["images"] + 2_000
     assert how["seconds"] > 60
     assert [command.split()[3] for command in how["commands"][:1]] == ["train"]
-    stored = SHIPPED / "evaluation.json"
-    if stored.exists():
-        assert json.loads(stored.read_text())["generator_sha256"] == how["sha256"]["generator.safetensors"]
+    scored = json.loads((SHIPPED / "evaluation.json").read_text())
+    assert scored["generator_sha256"] == how["sha256"]["generator.safetensors"]
+    assert scored["protocol"]["count"] == COUNT
+    assert gate(scored).passed
 
 
 def test_what_ships_is_at_most_twenty_megabytes() -> None:
