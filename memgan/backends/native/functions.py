@@ -83,7 +83,12 @@ def _functions(op: str) -> tuple[type[torch.autograd.Function], type[torch.autog
         def backward(ctx: Any, *grads: Any) -> Any:
             return transformable.forward_backward(ctx, *grads)
 
-    eager = Derivatives.of(op, Backward.apply)
+    def call_backward(*args: Any) -> Any:
+        if torch.is_grad_enabled():  # a graph of the backward is wanted
+            return Backward.apply(*args)
+        return _below_autograd(f"{op}_backward", *args)
+
+    eager = Derivatives.of(op, call_backward)
     transformable = Derivatives.of(op, TransformableBackward.apply)
     for name, pair in (
         (op, (Forward, TransformableForward)),
