@@ -89,12 +89,13 @@ class Discriminator(nn.Module):
         That is ``joint`` of the features and the sentence at every pixel. Its weight has a half for each, so the
         features' is applied once an image, and the sentence's at one pixel instead of all.
         """
-        joint, channels = self.joint, features.shape[1]
+        joint = self.joint
         weight = joint.normalised_weight() if isinstance(joint, SpectralConv2d) else joint.weight
-        by_image = F.conv2d(features, weight[:, :channels], joint.bias, padding=1)
+        for_image, for_sentence = split_inputs(weight, features.shape[1])
+        by_image = F.conv2d(features, for_image, joint.bias, padding=1)
         if image_index is not None:
             by_image = by_image[image_index]
-        by_sentence = convolved_plane(sentence, weight[:, channels:], features.shape[2], features.shape[3])
+        by_sentence = convolved_plane(sentence, for_sentence, features.shape[2], features.shape[3])
         return self.conditional(F.leaky_relu(by_image + by_sentence, SLOPE)).flatten()
 
     def unconditional_logits(self, features: Tensor) -> Tensor:
@@ -134,6 +135,16 @@ def minibatch_std(features: Tensor, statistics: int, group: int = SPREAD_GROUP) 
     means = spread.unflatten(1, (statistics, channels // statistics)).mean((2, 3, 4))
     spread = means.to(features.dtype).repeat_interleave(group, 0)
     return spread[:, :, None, None].expand(count, statistics, height, width)
+
+
+def split_inputs(weight: Tensor, first: int) -> tuple[Tensor, Tensor]:
+    """A convolution's weight (O, I, h, w) → views of its ``first`` input channels and of the others.
+
+    In channels_last a kernel's place has its channels side by side: split so, the halves' gradients are joined as the
+    weight lies, where two slices would each be added to zeros and the sum be laid out anew.
+    """
+    one, two = weight.permute(0, 2, 3, 1).split([first, weight.shape[1] - first], 3)
+    return one.permute(0, 3, 1, 2), two.permute(0, 3, 1, 2)
 
 
 def convolved_plane(values: Tensor, weight: Tensor, height: int, width: int) -> Tensor:
