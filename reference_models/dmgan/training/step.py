@@ -51,10 +51,10 @@ def make_optimizers(networks: Networks, config: Config) -> tuple[torch.optim.Ada
     """Adam for the generator and for all discriminators together (the same as one each: Adam is elementwise)."""
     train = config.train
     generator = torch.optim.Adam(
-        networks.generator.parameters(), train.generator_learning_rate, train.betas, foreach=True
+        networks.generator.parameters(), train.generator_learning_rate, train.betas, fused=True
     )
     discriminators = torch.optim.Adam(
-        networks.discriminators.parameters(), train.discriminator_learning_rate, train.betas, foreach=True
+        networks.discriminators.parameters(), train.discriminator_learning_rate, train.betas, fused=True
     )
     return generator, discriminators
 
