@@ -19,13 +19,6 @@ from reference_models.dmgan.initialisation import initialise
 
 WIDE = "wide"  # the baseline with the full model's number of parameters
 ARMS: tuple[str, ...] = ("baseline", "memory", "write_gate", "full", WIDE)
-MEANINGS = {
-    "baseline": "AttnGAN's word attention",
-    "memory": "slots with keys and values",
-    "write_gate": "memory and the writing gate",
-    "full": "memory and both gates",
-    WIDE: "the baseline, widened to the full model's parameters",
-}
 
 
 class WideResidualBlock(nn.Module):

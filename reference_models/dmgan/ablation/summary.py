@@ -68,8 +68,6 @@ class ArmRow:
 
     run: str
     seeds: tuple[int, ...]
-    parameters: int | None
-    flops: int | None
     endpoint: tuple[float, float]
     beside: dict[str, tuple[float, float]]
     images_per_second: float | None
@@ -95,8 +93,6 @@ def rows(lines: list[dict[str, Any]]) -> list[ArmRow]:
             ArmRow(
                 run,
                 tuple(line["seed"] for line in mine),
-                mine[0].get("parameters"),
-                mine[0].get("flops"),
                 _mean([number(line, ENDPOINT) for line in mine]),
                 {name: _mean([number(line, name) for line in mine]) for name in BESIDE},
                 float(np.median(speeds)) if speeds else None,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from reference_models.dmgan.ablation.arms import ARMS, MEANINGS
+from reference_models.dmgan.ablation.arms import ARMS
 from reference_models.dmgan.ablation.cost import Cost
 from reference_models.dmgan.ablation.plan import SEEDS
 from reference_models.dmgan.ablation.summary import BESIDE, ArmRow, Comparison, comparisons, rows
-from reference_models.dmgan.ablation.training import FIRST
 from reference_models.dmgan.pages import markdown
 
 ALPHA = 0.05
@@ -31,31 +30,13 @@ def results_block(lines: list[dict[str, Any]]) -> str:
 
 
 def arm_table(found: list[ArmRow]) -> str:
-    """One row an arm: size, endpoint, what stands beside it; mean ± standard deviation over seeds."""
-    head = [
-        "arm",
-        "what it is",
-        "seeds",
-        "parameters",
-        "MFLOP an image",
-        "attribute progress",
-        *BESIDE.values(),
-    ]
+    """One row an arm: endpoint and what stands beside it; mean ± standard deviation over seeds."""
+    head = ["arm", "seeds", "attribute progress", *BESIDE.values()]
     body = []
     for row in found:
         beside = [_spread(row.beside[name], 1 if name == IN_FID else 100) for name in BESIDE]
-        body.append(
-            [
-                row.run,
-                "its images, enlarged" if row.run == FIRST else MEANINGS[row.run],
-                str(len(row.seeds)),
-                "" if row.parameters is None else f"{row.parameters:,}",
-                "" if row.flops is None else f"{row.flops / 1e6:,.1f}",
-                _spread(row.endpoint, 100),
-                *beside,
-            ]
-        )
-    return markdown(head, body)
+        body.append([f"`{row.run}`", str(len(row.seeds)), _spread(row.endpoint, 100), *beside])
+    return f"{markdown(head, body)}\n\nIn percent, but for FID; mean ± standard deviation over seeds."
 
 
 def claim_table(claims: list[Comparison]) -> str:

@@ -58,7 +58,7 @@ def test_results_are_stored_and_shown_and_filling_again_changes_nothing(docs: Pa
     before = {path: path.read_bytes() for path in written}
     text = before[docs / "ablation.md"].decode()
     for wanted in (
-        "| full | memory and both gates | 6 | 100 | 0.0 | 72.5 ± 1.9 |",
+        "| `full` | 6 | 72.5 ± 1.9 |",
         "| each part | memory > baseline | 6 | +10.0 | +10.0 to +10.0 | +10.0 to +10.0 (96.9%) | 0.016 | 0.047 |",
         "**memory against baseline**: +10.0 points of attribute progress; shown to be better (adjusted p 0.047).",
         "not shown to be better (adjusted p 1.000)",
@@ -138,7 +138,7 @@ def test_the_command_runs_an_ablation_and_fills_the_page(
     assert "seed 0, full: finished" in told
     assert main(["ablate", "table", "--out", out, "--docs", str(docs)]) == 0
     text = (docs / "ablation.md").read_text()
-    assert "| full | memory and both gates | 1 |" in text
+    assert "| `full` | 1 |" in text
     assert "60 images scored a run" in text
     assert main([*run, *small, *flags, "--generator.first-size", "8"]) == 2
     assert "`config.generator.first_size` 16, this one has 8" in capsys.readouterr().err
