@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -182,12 +183,17 @@ def locked(folder: Path) -> Iterator[bool]:
 
 
 def embedded_scores(networks: Path, say: Callable[[str], None] = lambda _: None, *, batch: int = 50) -> Score:
-    """The evaluation's protocol ``embedded``, for :class:`Ablation`."""
+    """The evaluation's protocol ``embedded``, for :class:`Ablation`; its truth, the same for all runs, is seen once."""
     from reference_models.dmgan.evaluation.drawing import draw_images
-    from reference_models.dmgan.evaluation.run import SPLIT_OF, captions_of, evaluate_images
+    from reference_models.dmgan.evaluation.run import Truth, evaluate_images, look_at_truth
+
+    @cache
+    def truth_of(count: int, size: int) -> Truth:
+        return look_at_truth(count, real_size=size, folder=networks, say=say)
 
     def score(generator: nn.Module, encoders: Encoders, plan: Plan) -> dict[str, Any]:
-        texts = captions_of(SPLIT_OF["embedded"], plan.count).texts
+        truth = truth_of(plan.count, plan.config.generator.sizes[-1])
+        texts = truth.captions.texts
         fake = draw_images(generator.eval(), encoders.text, encoders.vocabulary, texts, batch=batch, say=say)  # type: ignore[arg-type]
         changes = {
             "batch_size": batch,
@@ -195,8 +201,7 @@ def embedded_scores(networks: Path, say: Callable[[str], None] = lambda _: None,
             "rounding": "round",
             "ema": True,
         }
-        size = plan.config.generator.sizes[-1]
-        return evaluate_images(fake, real_size=size, folder=networks, changes=changes, say=say)
+        return evaluate_images(fake, truth, changes=changes, say=say)
 
     return score
 

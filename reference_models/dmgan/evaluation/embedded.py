@@ -179,7 +179,7 @@ def answer_scores(fake: Tensor, answers: Tensor, others: Tensor) -> dict[str, An
 
 def score(
     fake: np.ndarray,
-    real: np.ndarray | Looks,
+    real: Looks,
     captions: Captions,
     networks: Networks,
     reference: Reference,
@@ -192,16 +192,14 @@ def score(
     """All scores of generated images; ``real`` shows birds of the same captions, none of the reference's.
 
     Args:
-        fake, real: uint8 (I, 64, 64, 3), prepared alike; ``real`` may be :class:`Looks` kept from before.
+        fake: uint8 (I, 64, 64, 3).
+        real: what :func:`look` saw in as many pictures, prepared alike.
         answers: features (I, F) of two series of right answers to the captions; None: not scored among them.
     """
     if len(fake) != len(captions):
         raise DataError(f"`fake` must hold one image a caption ({len(captions)}), got {len(fake)}")
     say("looking at generated images")
     fake_looks = look(fake, networks)
-    if not isinstance(real, Looks):
-        say("looking at real images")
-        real = look(real, networks)
     say("FID, KID, precision and recall")
     scores = distribution_scores(
         fake_looks.features, real.features, reference, seed=seed, answers=answers[1] if answers else None

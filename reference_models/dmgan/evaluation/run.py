@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from reference_models.dmgan.data.birds.attributes import NAMES
 from reference_models.dmgan.data.birds.render import VERSION
@@ -22,7 +23,16 @@ from reference_models.dmgan.errors import DataError
 from reference_models.dmgan.evaluation.answers import right_answers
 from reference_models.dmgan.evaluation.birds import captions_of, real_images, reference_path
 from reference_models.dmgan.evaluation.drawing import draw_images
-from reference_models.dmgan.evaluation.embedded import DISTRACTORS, SPLITS, Networks, scene_features, score
+from reference_models.dmgan.evaluation.embedded import (
+    DISTRACTORS,
+    SPLITS,
+    Captions,
+    Looks,
+    Networks,
+    look,
+    scene_features,
+    score,
+)
 from reference_models.dmgan.evaluation.gate import gate
 from reference_models.dmgan.evaluation.judge import SIZE
 from reference_models.dmgan.evaluation.protocol import Protocol
@@ -51,57 +61,95 @@ def load_tools(protocol: str, folder: Path = SHIPPED) -> tuple[Networks, Referen
     return networks, Reference.load(path, scene_sha256=str(networks.scene.sha256))
 
 
-def evaluate_images(
-    fake: np.ndarray,
+@dataclass(frozen=True)
+class Truth:
+    """What the images of a protocol are scored against: the same for every model of one size."""
+
+    protocol: str
+    real_size: int
+    networks: Networks
+    reference: Reference
+    captions: Captions
+    real: Looks  # of birds of the captions
+    answers: (
+        tuple[Tensor, Tensor] | None
+    )  # features of two series of right answers; None: not part of the protocol
+
+
+def look_at_truth(
+    count: int,
     *,
     protocol: str = "embedded",
     real_size: int = SIZE,
-    seed: int = 0,
     folder: Path = SHIPPED,
-    changes: dict[str, Any] | None = None,
     workers: int = 0,
     say: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
-    """Score images (I, 64, 64, 3) uint8 of the first I captions of the protocol's split.
+) -> Truth:
+    """Draw the real birds of the first ``count`` captions of the protocol's split, and look at them.
 
     Args:
-        fake: generated images, in the order of :func:`birds.captions_of`.
+        count: images that are to be scored.
         protocol: ``embedded`` or ``selection``.
-        real_size: pixels that real images are drawn at before they are reduced to 64, as ``fake`` was.
-        seed: of distractors, KID's subsets, the floor's pairing and the bootstrap.
+        real_size: pixels that real images are drawn at before they are reduced to 64, as generated ones are.
         folder: of the evaluation networks and references.
-        changes: fields of the protocol that only the caller knows (mask mode, EMA, rounding).
         workers: processes that draw real images when they are not cached.
     """
     split = SPLIT_OF[protocol]
     networks, reference = load_tools(protocol, folder)
-    captions = captions_of(split, len(fake))
     say("real images")
-    real = real_images(split, len(fake), size=real_size, workers=workers)
+    real = look(real_images(split, count, size=real_size, workers=workers), networks)
     answers = None
     if protocol == "embedded":
         say("right answers")
         first, second = (
-            right_answers(split, len(fake), series, size=real_size, workers=workers) for series in (0, 1)
+            right_answers(split, count, series, size=real_size, workers=workers) for series in (0, 1)
         )
         answers = scene_features(first, networks.scene), scene_features(second, networks.scene)
+    return Truth(protocol, real_size, networks, reference, captions_of(split, count), real, answers)
+
+
+def evaluate_images(
+    fake: np.ndarray,
+    truth: Truth,
+    *,
+    seed: int = 0,
+    changes: dict[str, Any] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Score images (I, 64, 64, 3) uint8 of the truth's captions, in their order.
+
+    Args:
+        fake: generated images.
+        truth: what they are scored against.
+        seed: of distractors, KID's subsets, the floor's pairing and the bootstrap.
+        changes: fields of the protocol that only the caller knows (mask mode, EMA, rounding).
+    """
+    networks, answers = truth.networks, truth.answers
     scores = score(
-        fake, real, captions, networks, reference, names=NAMES, answers=answers, seed=seed, say=say
+        fake,
+        truth.real,
+        truth.captions,
+        networks,
+        truth.reference,
+        names=NAMES,
+        answers=answers,
+        seed=seed,
+        say=say,
     )
     described = Protocol(
-        name=protocol,
+        name=truth.protocol,
         extractors={
             name: str(network.sha256)
             for name, network in vars(networks).items()
             if isinstance(network, nn.Module)
         },
         extractor="memgan birds evaluation networks",
-        resize=f"8-bit at {real_size}, area average to {SIZE}, 8-bit",
+        resize=f"8-bit at {truth.real_size}, area average to {SIZE}, 8-bit",
         normalisation="[-1, 1]",
         count=len(fake),
-        reference_count=int(reference.facts["count"]),
-        reference_seed=int(reference.facts["data_seed"]),
-        split=split,
+        reference_count=int(truth.reference.facts["count"]),
+        reference_seed=int(truth.reference.facts["data_seed"]),
+        split=SPLIT_OF[truth.protocol],
         seed=seed,
         distractors=DISTRACTORS,
         splits=min(SPLITS, len(fake)),
@@ -110,7 +158,7 @@ def evaluate_images(
         **(changes or {}),
     )
     result: dict[str, Any] = {"protocol": described.to_dict(), "scores": scores}
-    if protocol == "embedded":
+    if truth.protocol == "embedded":
         result["gate"] = gate(result).to_dict()
     else:
         result["selection_score"] = selection_score(scores)
@@ -164,16 +212,15 @@ def evaluate_model(
         "rounding": "round",
         "ema": ema,
     }
-    result = evaluate_images(
-        fake,
+    truth = look_at_truth(
+        count,
         protocol=protocol,
         real_size=generator.config.sizes[-1],
-        seed=seed,
         folder=folder,
-        changes=changes,
         workers=workers,
         say=say,
     )
+    result = evaluate_images(fake, truth, seed=seed, changes=changes, say=say)
     result["seconds"] = {
         "drawing": round(drawn, 1),
         "scoring": round(time.monotonic() - start - drawn, 1),
