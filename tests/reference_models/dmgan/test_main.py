@@ -33,3 +33,10 @@ def test_an_unknown_command_is_refused_with_the_list(capsys: pytest.CaptureFixtu
     told = capsys.readouterr().err
     assert "unknown command 'paint'" in told
     assert "sample" in told
+
+
+def test_every_command_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[bool] = []
+    monkeypatch.setattr("reference_models.dmgan.allocation.keep_freed_memory", lambda: kept.append(True))
+    assert main(["ablate", "--help"]) == 0
+    assert kept == [True]

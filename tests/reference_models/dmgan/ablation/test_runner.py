@@ -203,6 +203,7 @@ def test_damaged_and_mixed_results_are_refused(tmp_path: Path) -> None:
     line = {"seed": 0, "run": "full", "plan": "a", "evaluation": {"count": 1}, "scores": {}}
     for second, told in (
         ("{half", "line 2: not a result"),
+        ('{"seed": 1}', "line 2: not a result"),
         (json.dumps(line), "seed 0, full is there twice"),
         (json.dumps({**line, "seed": 1, "plan": "b"}), "plans a and b"),
         (json.dumps({**line, "seed": 1, "evaluation": {"count": 2}}), "count is 1 and 2"),
