@@ -67,9 +67,8 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for number, text in enumerate(path.read_text().splitlines(), 1):
         try:
-            line = json.loads(text)
-            key_of(line)
-            lines.append(line)
+            lines.append(json.loads(text))
+            key_of(lines[-1])
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise DataError(f"{path}, line {number}: not a result of `ablate run` ({error})") from None
     for index, line in enumerate(lines):

@@ -48,7 +48,7 @@ def draw(generator: Generator, scale: float = 1.0) -> list[Tensor]:
     return generator(scale * noise, sentence, words, condition_noise=scale * condition).images
 
 
-def first_column(generator: Generator) -> float:
+def size_of_first_layer(generator: Generator) -> float:
     """A score that knows which width it is given: the sum of what grows with it."""
     return float(generator.initial.linear.weight.abs().sum())
 
@@ -62,10 +62,10 @@ def test_a_widened_generator_draws_what_wider_noise_drew(generator: Generator) -
 
 def test_the_width_with_the_least_distance_is_written_and_told(shipped: Path, tmp_path: Path) -> None:
     config = read_config(shipped)
-    own = first_column(load_generator(shipped, config))
+    own = size_of_first_layer(load_generator(shipped, config))
 
     def score(generator: Generator) -> dict[str, float]:
-        return {"fid": abs(first_column(generator) / own - 1.2), "recall": 0.5}
+        return {"fid": abs(size_of_first_layer(generator) / own - 1.2), "recall": 0.5}
 
     said: list[str] = []
     noise = widening.widen_model(shipped, tmp_path / "out", score, scales=(1.0, 1.2, 1.5), say=said.append)
@@ -73,8 +73,8 @@ def test_the_width_with_the_least_distance_is_written_and_told(shipped: Path, tm
     assert [*noise["tried"]] == ["1", "1.2", "1.5"]
     assert said[2] == "noise x 1.5: fid 0.3, recall 0.5"
     out = tmp_path / "out"
-    assert first_column(load_generator(out, config)) == pytest.approx(1.2 * own, rel=1e-3)
-    assert first_column(load_generator(shipped, config)) == own
+    assert size_of_first_layer(load_generator(out, config)) == pytest.approx(1.2 * own, rel=1e-3)
+    assert size_of_first_layer(load_generator(shipped, config)) == own
     assert not (out / "evaluation.json").exists(), "it is of other weights"
     how = json.loads((out / "how.json").read_text())
     assert how["commands"][:2] == ["train", "ship"]
