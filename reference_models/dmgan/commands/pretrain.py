@@ -34,17 +34,21 @@ def main(argv: list[str]) -> int:
             )
         return open_dataset(config.data, "train", size=pretrain_size(config))
 
-    def resumed() -> None:
-        if options.resume and not trainer.resume():
-            raise ConfigError(f"--resume: there is no checkpoint in {options.out / 'checkpoints'}")
-
-    try:
+    def run() -> None:  # whose networks are gone when the group is left
         agree(world, run_facts(config))
         images = together(world, "the run cannot begin", prepared)
         trainer = Pretrainer(config, images, options.out, device=device, world=world)
+
+        def resumed() -> None:
+            if options.resume and not trainer.resume():
+                raise ConfigError(f"--resume: there is no checkpoint in {options.out / 'checkpoints'}")
+
         together(world, "the run cannot go on", resumed)
         agree(world, {"step to go on from": str(trainer.step)})
         trainer.run()
+
+    try:
+        run()
     finally:
         leave()
     return 0

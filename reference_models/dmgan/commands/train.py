@@ -62,17 +62,21 @@ def main(argv: list[str]) -> int:
                 write_origin(options.out, options.start_from)
         return load_encoders(source, config), images, start
 
-    def resumed() -> None:
-        if options.resume and not trainer.resume():
-            raise ConfigError(f"--resume: there is no checkpoint in {options.out / 'checkpoints'}")
-
-    try:
+    def run() -> None:  # whose networks are gone when the group is left
         agree(world, run_facts(config))
         encoders, images, start = together(world, "the run cannot begin", prepared)
         trainer = Trainer(config, images, encoders, options.out, device=device, start_from=start, world=world)
+
+        def resumed() -> None:
+            if options.resume and not trainer.resume():
+                raise ConfigError(f"--resume: there is no checkpoint in {options.out / 'checkpoints'}")
+
         together(world, "the run cannot go on", resumed)
         agree(world, {"step to go on from": str(trainer.step)})
         trainer.run(minutes=options.minutes)
+
+    try:
+        run()
     finally:
         leave()
     return 0

@@ -7,6 +7,7 @@ thing, where there is one process.
 from __future__ import annotations
 
 import datetime
+import importlib
 import inspect
 import os
 from collections.abc import Callable
@@ -59,12 +60,15 @@ def join(device: str) -> tuple[World, torch.device]:
         chosen = usable_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(chosen)
     if not dist.is_initialized():
+        # DistributedDataParallel imports this, and its functions have the group of that moment as a default: it would
+        # outlive `leave` with its threads, and one that drops a tensor while Python ends aborts the process.
+        importlib.import_module("torch.distributed.nn.functional")
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
     return World(dist.get_rank(), dist.get_world_size()), chosen
 
 
 def leave() -> None:
-    """Leave the group, if there is one."""
+    """Leave the group, if there is one, and end its threads; networks of the run must be gone, for they hold it."""
     if dist.is_initialized():
         dist.destroy_process_group()
 

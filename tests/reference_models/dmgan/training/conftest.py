@@ -68,19 +68,26 @@ def encoders_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(*arguments: object, processes: int = 1) -> list[str]:
+PROGRAM = ("-m", "reference_models.dmgan")
+
+
+def command(*arguments: object, processes: int = 1, program: tuple[str, ...] = PROGRAM) -> list[str]:
     start = [sys.executable]
     if processes > 1:
         start += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    return [*start, "-m", "reference_models.dmgan", *map(str, arguments)]
+    return [*start, *program, *map(str, arguments)]
 
 
 def run(
-    *arguments: object, processes: int = 1, seconds: float = 120, **environment: str
+    *arguments: object,
+    processes: int = 1,
+    program: tuple[str, ...] = PROGRAM,
+    seconds: float = 120,
+    **environment: str,
 ) -> subprocess.CompletedProcess:
     # Many rendezvous on one machine: each on a port of its own.
     return subprocess.run(
-        command(*arguments, processes=processes),
+        command(*arguments, processes=processes, program=program),
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | environment,
         capture_output=True,

@@ -92,6 +92,37 @@ def test_two_processes_train_stop_and_go_on(encoders_folder: Path, tmp_path: Pat
     assert "was made by 2 processes and this run has 1" in alone.stderr
 
 
+# Prints how many threads of gloo there are before and after the group is left.
+LEAVING = """
+import sys
+from pathlib import Path
+from reference_models.dmgan.__main__ import main
+from reference_models.dmgan.training import distributed
+
+def threads():
+    return sum("gloo_runloop" in path.read_text() for path in Path("/proc/self/task").glob("*/comm"))
+
+def told(leave=distributed.leave):
+    before = threads()
+    leave()
+    print("threads", before, threads())
+
+distributed.leave = told
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("name", ["train", "pretrain"])
+def test_no_thread_outlives_the_group(name: str, encoders_folder: Path, tmp_path: Path) -> None:
+    """One that drops a tensor while Python ends aborts the process, whose work was done: so ended a run in fifteen."""
+    (tmp_path / "leaving.py").write_text(LEAVING)
+    options = ["--train.images", "8", "--pretrain.images", "8", "--out", tmp_path / "run"]
+    options += ["--encoders", encoders_folder] if name == "train" else []
+    done = run(name, *TINY, *options, processes=2, program=(str(tmp_path / "leaving.py"),))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("threads 2 0") == 2
+
+
 def test_a_share_that_is_no_whole_group_is_refused_before_training(
     encoders_folder: Path, tmp_path: Path
 ) -> None:
