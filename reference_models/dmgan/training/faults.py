@@ -33,7 +33,7 @@ def explained(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError, CheckpointError, DataError) as error:
+    except (OSError, EOFError, RuntimeError, CheckpointError, DataError) as error:
         told = explanation(error)
         if told is None:
             raise
@@ -54,6 +54,8 @@ def explanation(error: BaseException) -> str | None:
             f"process {worker[1].strip()}, which prepared images, {worker[2]}: often memory ran out, "
             "then lower --data.workers"
         )
+    if isinstance(error, (ConnectionError, EOFError)):  # ranks that are lost are RuntimeErrors
+        return "a process that prepared images has died: often memory ran out, then lower --data.workers"
     if isinstance(error, OSError) and error.errno is not None:
         what = "the disk is full" if error.errno in _FULL else (error.strerror or text)
         return f"{what} ({error.filename})" if error.filename else what

@@ -198,6 +198,12 @@ def test_a_whole_later_checkpoint_is_never_dropped(tmp_path: Path) -> None:
             ),
             "a: b",
         ),
+        # Of a worker that died while it handed over images: the loader may meet this before it hears of the death.
+        (
+            ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+            "a process that prepared images",
+        ),
+        (EOFError(), "a process that prepared images has died: often memory ran out"),
         (
             RuntimeError("[pair.cc:553] Connection closed by peer [127.0.0.1]:81"),
             "another process of this run",
