@@ -7,7 +7,6 @@ thing, where there is one process.
 from __future__ import annotations
 
 import datetime
-import importlib
 import inspect
 import os
 from collections.abc import Callable
@@ -16,6 +15,10 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+# Not used here. DistributedDataParallel imports it, and its functions have the group of that moment as a default: that
+# would outlive `leave` with its threads, and one that drops a tensor while Python ends aborts the process.
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -60,9 +63,6 @@ def join(device: str) -> tuple[World, torch.device]:
         chosen = usable_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(chosen)
     if not dist.is_initialized():
-        # DistributedDataParallel imports this, and its functions have the group of that moment as a default: it would
-        # outlive `leave` with its threads, and one that drops a tensor while Python ends aborts the process.
-        importlib.import_module("torch.distributed.nn.functional")
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
     return World(dist.get_rank(), dist.get_world_size()), chosen
 
