@@ -19,7 +19,7 @@ from reference_models.dmgan.errors import CheckpointError, DataError, TrainingSt
 from reference_models.dmgan.training.checkpoint import checkpoints
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_WORKER = re.compile(r"DataLoader worker \(pid\S* ([\d, ]+)\) (.*?)\.", re.DOTALL)
+_WORKER = re.compile(r"DataLoader worker \(pid\S* ([\d, ]+)\) ([^.]+)")
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out waiting", "NCCL")
 PATIENCE = 60  # seconds that a worker is left to be stopped in an orderly way
 
@@ -51,10 +51,12 @@ def explanation(error: BaseException) -> str | None:
         return "the GPU's memory is full: lower --train.batch-size or add --train.checkpoint-activations"
     if worker := _WORKER.search(text):
         return (
-            f"process {worker[1].strip()}, which prepared images, {worker[2]}: often memory ran out, "
+            f"process {worker[1].strip()}, which prepared images, {worker[2].strip()}: often memory ran out, "
             "then lower --data.workers"
         )
-    if isinstance(error, (ConnectionError, EOFError)):  # ranks that are lost are RuntimeErrors
+    if (
+        isinstance(error, (ConnectionError, EOFError)) or "ancdata" in text
+    ):  # a lost rank is another RuntimeError
         return "a process that prepared images has died: often memory ran out, then lower --data.workers"
     if isinstance(error, OSError) and error.errno is not None:
         what = "the disk is full" if error.errno in _FULL else (error.strerror or text)

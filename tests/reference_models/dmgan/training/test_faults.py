@@ -189,7 +189,7 @@ def test_a_whole_later_checkpoint_is_never_dropped(tmp_path: Path) -> None:
             "process 71, which prepared images, is killed by signal: Killed",
         ),
         (
-            RuntimeError("DataLoader worker (pid(s) 71, 72) exited unexpectedly. "),
+            RuntimeError("DataLoader worker (pid(s) 71, 72) exited unexpectedly"),
             "process 71, 72, which prepared images, exited unexpectedly",
         ),
         (
@@ -204,6 +204,7 @@ def test_a_whole_later_checkpoint_is_never_dropped(tmp_path: Path) -> None:
             "a process that prepared images",
         ),
         (EOFError(), "a process that prepared images has died: often memory ran out"),
+        (RuntimeError("received 0 items of ancdata"), "a process that prepared images has died"),
         (
             RuntimeError("[pair.cc:553] Connection closed by peer [127.0.0.1]:81"),
             "another process of this run",

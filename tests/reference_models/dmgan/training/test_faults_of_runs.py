@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -55,12 +56,9 @@ def test_a_killed_worker_stops_the_run_with_a_sentence(endless: list[object], tm
     os.kill(children(process)[0], signal.SIGKILL)
     told, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2, told
-    last = told.strip().splitlines()[-1]
-    assert last.startswith(
-        ("train: process ", "train: a process that ")
-    )  # the loader heard of it, or felt it
-    assert "prepared images" in last
-    assert "--resume goes on" in last
+    # Not always the last line: the other worker may tell on its own that the run no longer listens to it.
+    sentence = r"train: (process [\d, ]+, which|a process that) prepared images.* --resume goes on"
+    assert re.search(sentence, told), told  # the loader heard of the death, or felt it
     assert load_checkpoint(checkpoints(tmp_path / "run" / "checkpoints")[-1])["step"] % 2 == 0
 
 
