@@ -6,6 +6,7 @@
 #include "attend_finish.h"
 #include "attend_generic.h"
 #include "attend_lanes_backward.h"
+#include "attend_tensor_backward.h"
 
 namespace memgan::cuda {
 
