@@ -25,7 +25,7 @@ def usage() -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Run one command; an error that the user can mend is one sentence on stderr and exit status 2."""
+    """Run one command."""
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return 0
@@ -33,19 +33,12 @@ def main(argv: list[str]) -> int:
     if name not in COMMANDS:
         print(f"unknown command {name!r}\n\n{usage()}", file=sys.stderr)
         return 2
-    from memgan import errors as memgan_errors
-    from reference_models.dmgan.allocation import keep_freed_memory
-    from reference_models.dmgan.errors import DmganError
+    from reference_models.dmgan.command_line import run  # torch, seconds: not for a line of usage
 
     module = importlib.import_module(
         f"reference_models.dmgan.commands.{name if name != 'import' else 'import_'}"
     )
-    keep_freed_memory()  # every command computes
-    try:
-        return module.main(rest)
-    except (DmganError, FileNotFoundError, memgan_errors.MemganError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 2
+    return run(name, module.main, rest)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from reference_models.dmgan.command_line import run
 from reference_models.dmgan.config import CONFIGS, Config
 from reference_models.dmgan.data.batch import CaptionedImages, collate
 from reference_models.dmgan.data.open import open_dataset
@@ -164,4 +165,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(run("shipping", main, sys.argv[1:]))

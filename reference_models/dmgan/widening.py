@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference_models.dmgan.allocation import keep_freed_memory
+from reference_models.dmgan.command_line import run
 from reference_models.dmgan.commands.options import set_threads
 from reference_models.dmgan.errors import ConfigError
 from reference_models.dmgan.evaluation.answers import right_answers
@@ -133,7 +133,6 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--threads", type=int, help="CPU threads")
     options = parser.parse_args(argv)
     set_threads(options.threads)
-    keep_freed_memory()
     score = scorer(options.model, options.count, print)
     noise = widen_model(options.model, options.out, score, scales=options.scales, say=print)
     print(f"wrote {options.out}: noise x {noise['scale']:g}")
@@ -141,4 +140,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(run("widening", main, sys.argv[1:]))

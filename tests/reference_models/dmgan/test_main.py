@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +40,17 @@ def test_an_unknown_command_is_refused_with_the_list(capsys: pytest.CaptureFixtu
 
 def test_every_command_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[bool] = []
-    monkeypatch.setattr("reference_models.dmgan.allocation.keep_freed_memory", lambda: kept.append(True))
+    monkeypatch.setattr("reference_models.dmgan.command_line.keep_freed_memory", lambda: kept.append(True))
     assert main(["ablate", "--help"]) == 0
     assert kept == [True]
+
+
+@pytest.mark.parametrize("name", ["shipping", "widening"])
+def test_a_program_that_is_not_listed_tells_a_mistake_in_a_sentence_too(name: str, tmp_path: Path) -> None:
+    options = ["--run" if name == "shipping" else "--model", tmp_path / "nowhere", "--out", tmp_path / "out"]
+    program = [sys.executable, "-m", f"reference_models.dmgan.{name}", *options]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{name}: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
