@@ -68,8 +68,8 @@ def model(arguments: argparse.Namespace, result: Path) -> list[str]:
 
 
 def training(arguments: argparse.Namespace, result: Path) -> list[str]:
-    minutes = "0.05" if arguments.device == "cpu" else "0.75"
-    words = ("--minutes", minutes, "--run", str(ROOT / "runs" / f"gpu_training_{arguments.device}"))
+    minutes = ("0.05", "--tiny") if arguments.device == "cpu" else ("0.75",)
+    words = ("--minutes", *minutes, "--run", str(ROOT / "runs" / f"gpu_training_{arguments.device}"))
     return module("benchmarks.gpu.training", *words, "--grid", str(arguments.out / "grid.png"))(
         arguments, result
     )
