@@ -71,6 +71,16 @@ def test_a_family_keeps_its_size_while_arms_are_missing() -> None:
     assert only.adjusted == 3 / 64
 
 
+def test_no_adjusted_p_is_below_the_least_that_its_pairs_can_give() -> None:
+    """Of unlike numbers of pairs too: beside a claim of three pairs, one of two can reach that one's adjusted p."""
+    lines = [one for one in six_seeds() if one["seed"] < (3 if one["run"] in ("first", "baseline") else 2)]
+    found = {(one.better, one.worse): one for one in comparisons(lines)}
+    assert found["baseline", "first"].adjusted == found["baseline", "first"].least_adjusted == 2 / 8
+    assert found["full", "first"].adjusted == found["full", "first"].least_adjusted == 2 / 8
+    assert found["full", "wide"].least_adjusted == 2 / 4
+    assert all(one.adjusted >= one.least_adjusted for one in found.values())
+
+
 def test_rows_are_in_the_order_of_the_arms_with_mean_and_spread() -> None:
     found = rows(list(reversed(six_seeds())))
     assert [row.run for row in found] == ["first", "baseline", "memory", "write_gate", "full", "wide"]
