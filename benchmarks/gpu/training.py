@@ -50,9 +50,11 @@ def begin(run: Path, chosen: Config, device: str, brought: Path | None) -> Train
         FileNotFoundError: ``brought`` holds no checkpoint, or not all of its pieces.
     """
     if brought is not None:
-        if not put_together(brought, run / "checkpoints"):
+        whole = put_together(brought, run / "checkpoints")
+        if not whole:
             raise FileNotFoundError(f"{brought} holds no piece of a checkpoint")
-        shutil.copy(brought / "log.jsonl", run / "log.jsonl")
+        if checkpoints(run / "checkpoints")[-1] in whole:  # else the run is here already, and further
+            shutil.copy(brought / "log.jsonl", run / "log.jsonl")
     write_origin(run, SHIPPED)
     images = open_dataset(chosen.data, "train", size=chosen.generator.sizes[-1])
     encoders, start = load_encoders(SHIPPED, chosen), starting_networks(SHIPPED, chosen)

@@ -86,6 +86,15 @@ def test_a_run_goes_on_from_machine_to_machine(visit, tmp_path: Path) -> None:  
     assert all(value.equal(drawn[1][name]) for name, value in drawn[0].items())
 
 
+def test_pieces_older_than_the_run_take_nothing_from_it(visit, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    brought = tmp_path / "pieces"
+    visit("first", "--minutes", "0.001", "--pieces", brought)
+    visit("first", "--minutes", "0.001")
+    third = visit("first", "--minutes", "0.001", "--from", brought)
+    assert (third["begun at"], third["steps"]) == (2, 3)
+    assert [line["step"] for line in read_log(tmp_path / "first" / "log.jsonl")] == [1, 2, 3]
+
+
 def test_a_folder_without_pieces_is_refused(visit, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no piece of a checkpoint"):
