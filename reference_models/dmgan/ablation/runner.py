@@ -87,15 +87,27 @@ class Ablation:
         return self.out / f"seed{seed}" / run
 
     def _adopt(self) -> None:
-        """Take the stored arms as made. First stages are not: their weights, which other arms need, are not stored."""
+        """Take the stored runs as made. A first stage's weights are not stored: it is made again if an arm needs it."""
         for line in self.stored:
             if line["plan"] != self.plan.digest():
                 raise ConfigError(
                     f"`stored` results must be of plan {self.plan.digest()}, this one, got {line['plan']}"
                 )
+        for line in sorted(
+            self.stored, key=lambda line: line["run"] == FIRST
+        ):  # arms say whether it is needed
             folder = self.folder(line["seed"], line["run"])
-            if line["run"] != FIRST and not finished(folder):
+            if not finished(folder) and not (line["run"] == FIRST and self._unmade_arms(line["seed"])):
                 write_result(folder, line)
+        for seed in self.plan.seeds:
+            first = self.folder(seed, FIRST)
+            if finished(first) and not (first / "export").is_dir() and self._unmade_arms(seed):
+                (first / "result.json").unlink()  # taken as made when no arm needed its weights
+        if self.stored:
+            collect(self.out)
+
+    def _unmade_arms(self, seed: int) -> bool:
+        return seed in self.plan.seeds and any(not finished(self.folder(seed, arm)) for arm in self.plan.arms)
 
     def _check_first(self, seed: int, scores: dict[str, Any]) -> None:
         made = json.loads(json.dumps(scores))

@@ -46,7 +46,7 @@ def _run(argv: list[str]) -> int:
         "--first-images", type=int, default=15_000, help="the shared first stage is trained on"
     )
     parser.add_argument("--count", type=int, default=10_000, help="images scored a run")
-    parser.add_argument("--stored", type=Path, help="results to go on from: their arms are not made again")
+    parser.add_argument("--stored", type=Path, help="results to go on from: what is there is not made again")
     parser.add_argument("--networks", type=Path, default=NETWORKS, help="folder of the evaluation networks")
     parser.add_argument("--minutes", type=float, help="stop after this long, saved")
     parser.add_argument("--threads", type=int, help="CPU threads")

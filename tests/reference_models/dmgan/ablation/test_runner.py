@@ -152,11 +152,35 @@ def test_stored_results_are_gone_on_from_elsewhere(ablation: Make, tmp_path: Pat
     assert read_results(tmp_path / "one")[2]["scores"] == lines[2]["scores"], "the pair is the same"
 
 
+def test_a_first_stage_is_made_again_only_once_an_arm_needs_it(ablation: Make, tmp_path: Path) -> None:
+    """Another kind of machine rounds otherwise: the seeds that are complete must not hang on that."""
+    part, whole = small_plan(seeds=(0,), arms=("baseline",)), small_plan(seeds=(0,))
+    assert ablation(part, out=tmp_path / "one").run()
+    stored = read_results(tmp_path / "one")
+    said: list[str] = []
+    other = ablation(part, out=tmp_path / "two", said=said)
+    other.stored = stored
+    for _ in range(2):
+        assert other.run()
+        assert said == []
+        assert read_results(tmp_path / "two") == stored
+    more = ablation(whole, out=tmp_path / "two", said=said)
+    more.stored = stored
+    assert more.run()
+    assert [line for line in said if "from step 0" in line] == [
+        "seed 0, first: from step 0 of 1",
+        "seed 0, full: from step 0 of 3",
+    ]
+    again: list[str] = []
+    assert ablation(whole, out=tmp_path / "two", said=again).run()
+    assert again == []
+
+
 def test_stored_results_that_do_not_fit_are_refused(ablation: Make, tmp_path: Path) -> None:
     plan = small_plan(seeds=(0,), arms=("baseline",))
     assert ablation(plan, out=tmp_path / "one").run()
     stored = read_results(tmp_path / "one")
-    other = ablation(plan, out=tmp_path / "two")
+    other = ablation(small_plan(seeds=(0,)), out=tmp_path / "two")
     other.stored = [{**line, "plan": "abc"} for line in stored]
     with pytest.raises(ConfigError, match=f"must be of plan {plan.digest()}, this one, got abc"):
         other.run()
