@@ -3,6 +3,7 @@
 ::
 
     docs/results/ablation.jsonl    lines of `ablate run`
+    docs/results/first_stages/     weights that arms to come need
     docs/results/swaps.json        result of `ablate swaps`
     docs/figures/ablation_*.svg
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from reference_models.dmgan.ablation.cost import costs
 from reference_models.dmgan.ablation.figures import write_figures
+from reference_models.dmgan.ablation.first_stages import keep_first_stages
 from reference_models.dmgan.ablation.results import read_results
 from reference_models.dmgan.ablation.tables import cost_table, results_block, swap_table
 from reference_models.dmgan.config import birds_demo
@@ -33,7 +35,7 @@ def publish(docs: Path, out: Path | None = None) -> list[Path]:
         lines = read_results(out)  # checked before it is stored
         with write_atomically(stored) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        written.append(stored)
+        written += [stored, *keep_first_stages(lines, out, stored)]
     if stored.is_file():
         lines = read_results(stored)
         figures = write_figures(lines, docs / "figures")

@@ -24,8 +24,9 @@ import torch
 from torch import nn
 
 from reference_models.dmgan.ablation.cost import cost
+from reference_models.dmgan.ablation.first_stages import take_first_stage, weights_digest
 from reference_models.dmgan.ablation.plan import Plan, claim
-from reference_models.dmgan.ablation.results import code_facts, collect
+from reference_models.dmgan.ablation.results import code_facts, collect, read_results
 from reference_models.dmgan.ablation.training import FIRST, ArmTrainer, FirstImage, first_config
 from reference_models.dmgan.data.batch import CaptionedImages
 from reference_models.dmgan.errors import ConfigError
@@ -49,7 +50,8 @@ class Ablation:
     score: Score
     device: torch.device | str = "cpu"
     say: Callable[[str], None] = print
-    stored: list[dict[str, Any]] = field(default_factory=list)  # results from another folder, to go on from
+    stored: Path | None = None  # results of another folder, to go on from; first stages may lie beside them
+    stored_lines: list[dict[str, Any]] = field(init=False, default_factory=list)
 
     def run(self, *, minutes: float | None = None) -> bool:
         """Whether the plan is complete; False after ``minutes``, a signal, or where another process holds the rest.
@@ -58,6 +60,7 @@ class Ablation:
             ConfigError: ``out`` holds an ablation of another protocol, or ``stored`` are results of one; a first
                 stage of which results are stored came out in another way here.
         """
+        self.stored_lines = read_results(self.stored) if self.stored else []
         claim(self.out, self.plan.protocol())
         self._adopt()
         deadline = None if minutes is None else time.monotonic() + 60 * minutes
@@ -87,31 +90,36 @@ class Ablation:
         return self.out / f"seed{seed}" / run
 
     def _adopt(self) -> None:
-        """Take the stored runs as made. A first stage's weights are not stored: it is made again if an arm needs it."""
-        for line in self.stored:
+        """Take the stored runs as made; a first stage that arms need the weights of only where those came with it."""
+        for line in self.stored_lines:
             if line["plan"] != self.plan.digest():
                 raise ConfigError(
                     f"`stored` results must be of plan {self.plan.digest()}, this one, got {line['plan']}"
                 )
-        for line in sorted(
-            self.stored, key=lambda line: line["run"] == FIRST
-        ):  # arms say whether it is needed
+        for line in sorted(self.stored_lines, key=lambda line: line["run"] == FIRST):  # arms first
             folder = self.folder(line["seed"], line["run"])
-            if not finished(folder) and not (line["run"] == FIRST and self._unmade_arms(line["seed"])):
+            if not finished(folder) and (line["run"] != FIRST or self._can_adopt(line)):
                 write_result(folder, line)
         for seed in self.plan.seeds:
             first = self.folder(seed, FIRST)
             if finished(first) and not (first / "export").is_dir() and self._unmade_arms(seed):
                 (first / "result.json").unlink()  # taken as made when no arm needed its weights
-        if self.stored:
+        if self.stored_lines:
             collect(self.out)
+
+    def _can_adopt(self, first: dict[str, Any]) -> bool:
+        seed = first["seed"]
+        if not self._unmade_arms(seed):
+            return True
+        assert self.stored is not None
+        return take_first_stage(first, self.stored, self.folder(seed, FIRST))
 
     def _unmade_arms(self, seed: int) -> bool:
         return seed in self.plan.seeds and any(not finished(self.folder(seed, arm)) for arm in self.plan.arms)
 
     def _check_first(self, seed: int, scores: dict[str, Any]) -> None:
         made = json.loads(json.dumps(scores))
-        for line in self.stored:
+        for line in self.stored_lines:
             if (line["seed"], line["run"]) == (seed, FIRST) and line["scores"] != made:
                 raise ConfigError(
                     f"the first stage of seed {seed} scores otherwise than the stored one, so its stored arms refined "
@@ -145,6 +153,8 @@ class Ablation:
             "evaluation": scored["protocol"],
             "scores": scored["scores"],
         }
+        if run == FIRST:
+            result["weights"] = weights_digest(folder)
         write_result(folder, result)
         shutil.rmtree(folder / "checkpoints")  # the result stands, and the weights are in `export`
         self.say(f"seed {seed}, {run}: finished")

@@ -55,7 +55,6 @@ def _run(argv: list[str]) -> int:
     set_threads(options.threads)
     from reference_models.dmgan.ablation.arms import ARMS
     from reference_models.dmgan.ablation.plan import Plan, encoder_digests
-    from reference_models.dmgan.ablation.results import read_results
     from reference_models.dmgan.ablation.runner import Ablation, embedded_scores
     from reference_models.dmgan.data.open import open_dataset
     from reference_models.dmgan.training.weights import load_encoders
@@ -73,8 +72,7 @@ def _run(argv: list[str]) -> int:
     encoders = load_encoders(options.encoders, config)
     images = open_dataset(config.data, "train", size=config.generator.sizes[-1])
     score = embedded_scores(options.networks)
-    stored = read_results(options.stored) if options.stored else []
-    ablation = Ablation(plan, options.out, images, encoders, score, options.device, _say, stored)
+    ablation = Ablation(plan, options.out, images, encoders, score, options.device, _say, options.stored)
     return 0 if ablation.run(minutes=options.minutes) else 1
 
 

@@ -16,6 +16,7 @@ from reference_models.dmgan.ablation.tables import results_block, verdict
 from reference_models.dmgan.data.birds.dataset import Birds
 from reference_models.dmgan.errors import DataError
 from reference_models.dmgan.pages import fill
+from reference_models.dmgan.state_file import sha256
 from tests.reference_models.dmgan.ablation.conftest import small_config
 from tests.reference_models.dmgan.ablation.test_summary import line, six_seeds
 
@@ -70,6 +71,19 @@ def test_results_are_stored_and_shown_and_filling_again_changes_nothing(docs: Pa
     assert text.count("old") == 1  # no swaps are stored
     publish(docs)
     assert {path: path.read_bytes() for path in written} == before
+
+
+def test_the_first_stage_of_an_incomplete_seed_is_stored_too(docs: Path, tmp_path: Path) -> None:
+    export = tmp_path / "out" / "seed0" / "first" / "export"
+    export.mkdir(parents=True)
+    for name in ("config.json", "generator.safetensors"):
+        (export / name).write_text(name)
+    digest = {"weights": sha256(export / "generator.safetensors")}
+    lines = stored([line(0, "full"), line(0, "first") | digest])
+    (tmp_path / "out" / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    kept = docs / "results" / "first_stages" / "seed0"
+    assert kept in publish(docs, tmp_path / "out")
+    assert (kept / "generator.safetensors").read_text() == "generator.safetensors"
 
 
 def test_too_few_seeds_are_said_to_be_too_few() -> None:

@@ -26,6 +26,14 @@ STORED = ROOT / "docs" / "results" / "ablation.jsonl"
 DEMO = ROOT / "reference_models" / "dmgan" / "weights" / "birds_demo"
 
 
+def put_away(out: Path, change: Callable[[dict], dict] = dict) -> Path:
+    """Another folder's results file with the lines of ``out``, ``change`` made to each."""
+    path = out.parent / "kept" / "ablation.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps(change(line)) + "\n" for line in read_results(out)))
+    return path
+
+
 def test_every_run_is_made_once_and_results_are_whole_lines(ablation: Make, tmp_path: Path) -> None:
     said: list[str] = []
     assert ablation(said=said).run()
@@ -139,7 +147,7 @@ def test_stored_results_are_gone_on_from_elsewhere(ablation: Make, tmp_path: Pat
     stored = read_results(tmp_path / "one")
     said: list[str] = []
     other = ablation(whole, out=tmp_path / "two", said=said)
-    other.stored = stored
+    other.stored = put_away(tmp_path / "one")
     assert other.run()
     assert [line for line in said if "from step 0" in line] == [
         "seed 0, first: from step 0 of 1",  # its weights are not stored
@@ -154,38 +162,52 @@ def test_stored_results_are_gone_on_from_elsewhere(ablation: Make, tmp_path: Pat
 
 def test_a_first_stage_is_made_again_only_once_an_arm_needs_it(ablation: Make, tmp_path: Path) -> None:
     """Another kind of machine rounds otherwise: the seeds that are complete must not hang on that."""
-    part, whole = small_plan(seeds=(0,), arms=("baseline",)), small_plan(seeds=(0,))
+    part, whole = small_plan(seeds=(0,), arms=("full",)), small_plan(seeds=(0,))
     assert ablation(part, out=tmp_path / "one").run()
     stored = read_results(tmp_path / "one")
     said: list[str] = []
     other = ablation(part, out=tmp_path / "two", said=said)
-    other.stored = stored
+    other.stored = put_away(tmp_path / "one")
     for _ in range(2):
         assert other.run()
         assert said == []
         assert read_results(tmp_path / "two") == stored
     more = ablation(whole, out=tmp_path / "two", said=said)
-    more.stored = stored
+    more.stored = other.stored
     assert more.run()
     assert [line for line in said if "from step 0" in line] == [
         "seed 0, first: from step 0 of 1",
-        "seed 0, full: from step 0 of 3",
+        "seed 0, baseline: from step 0 of 3",
     ]
     again: list[str] = []
     assert ablation(whole, out=tmp_path / "two", said=again).run()
     assert again == []
 
 
+def test_stored_seeds_that_are_not_asked_for_stay_among_the_results(ablation: Make, tmp_path: Path) -> None:
+    assert ablation(small_plan(seeds=(0,), arms=("full",)), out=tmp_path / "one").run()
+    said: list[str] = []
+    other = ablation(small_plan(seeds=(1,)), out=tmp_path / "two", said=said)
+    other.stored = put_away(tmp_path / "one")
+    assert other.run()
+    assert not any(line.startswith("seed 0") for line in said)
+    lines = read_results(tmp_path / "two")
+    assert lines[:2] == read_results(tmp_path / "one")
+    assert [key_of(line) for line in lines[2:]] == [(1, "baseline"), (1, "first"), (1, "full")]
+
+
 def test_stored_results_that_do_not_fit_are_refused(ablation: Make, tmp_path: Path) -> None:
     plan = small_plan(seeds=(0,), arms=("baseline",))
     assert ablation(plan, out=tmp_path / "one").run()
-    stored = read_results(tmp_path / "one")
     other = ablation(small_plan(seeds=(0,)), out=tmp_path / "two")
-    other.stored = [{**line, "plan": "abc"} for line in stored]
+    other.stored = put_away(tmp_path / "one", lambda line: {**line, "plan": "abc"})
     with pytest.raises(ConfigError, match=f"must be of plan {plan.digest()}, this one, got abc"):
         other.run()
     assert not list((tmp_path / "two").rglob("result.json"))
-    other.stored = [{**line, "scores": {**line["scores"], "r_precision": {"value": 0.5}}} for line in stored]
+    other.stored = put_away(
+        tmp_path / "one",
+        lambda line: {**line, "scores": {**line["scores"], "r_precision": {"value": 0.5}}},
+    )
     with pytest.raises(ConfigError, match="first stage of seed 0 scores otherwise than the stored one"):
         other.run()
     assert not finished(other.folder(0, "first"))
