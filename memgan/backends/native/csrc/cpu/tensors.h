@@ -52,11 +52,16 @@ inline size_t last_cache() {
   return kilobytes > 0 ? kilobytes << 10 : size_t(32) << 20;
 }
 
-// Whether features and result, `bytes` together, are more than half of the last cache: what other layers leave of it
-// then holds no lines of the result beforehand. It is written past the caches, which spares reading each line first.
+// What one op may count on of a cache that many cores share: 300 MB of a server's are 5 MB a core, and as slow as memory
+// where each line of a result is read before it is written.
+constexpr size_t kShareOfCache = size_t(16) << 20;
+
+// Whether features and result, `bytes` together, are more than half of the last cache, or than its share: what other
+// layers leave of it then holds no lines of the result beforehand. It is written past the caches, which spares reading
+// each line first.
 inline bool beyond_caches(size_t bytes) {
   static const size_t cache = last_cache();
-  return bytes > cache / 2;
+  return bytes > std::min(cache / 2, kShareOfCache);
 }
 
 inline Tensor empty_pixels(const Tensor& like, int64_t channels) {
