@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.gpu.pieces import cut, put_together
+from reference_models.dmgan.command_line import run
 from reference_models.dmgan.config import Config
 from reference_models.dmgan.data.open import open_dataset
 from reference_models.dmgan.training.checkpoint import checkpoints
@@ -63,7 +64,7 @@ def begin(run: Path, chosen: Config, device: str, brought: Path | None) -> Train
     return trainer
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu.training",
         description=__doc__,
@@ -79,7 +80,7 @@ def main() -> int:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="a rehearsal: few images, small batches")
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     trainer = begin(arguments.run, config(tiny=arguments.tiny), arguments.device, arguments.brought)
     begun = trainer.step
     if arguments.minutes > 0:
@@ -116,4 +117,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("training", main, sys.argv[1:]))

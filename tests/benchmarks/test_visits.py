@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,14 +51,13 @@ def test_pieces_of_an_earlier_file_make_room(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def visit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
+def visit(tmp_path: Path):  # type: ignore[no-untyped-def]
     """Train on a machine of its own → what was found there."""
 
     def call(machine: str, *words: object) -> dict[str, Any]:
         out = tmp_path / f"{machine}.json"
         options = ["--device", "cpu", "--tiny", "--run", tmp_path / machine, "--json", out, *words]
-        monkeypatch.setattr(sys, "argv", ["training", *map(str, options)])
-        assert training.main() == 0
+        assert training.main(list(map(str, options))) == 0
         found: dict[str, Any] = json.loads(out.read_text())
         return found
 
@@ -99,3 +99,10 @@ def test_a_folder_without_pieces_is_refused(visit, tmp_path: Path) -> None:  # t
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no piece of a checkpoint"):
         visit("first", "--minutes", "0.001", "--from", tmp_path / "empty")
+
+
+def test_a_mistake_is_told_in_a_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.gpu.training", "--run", str(tmp_path / "run")]
+    command += ["--from", str(tmp_path), "--device", "cpu", "--tiny"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (2, f"training: {tmp_path} holds no piece of a checkpoint\n")
