@@ -100,10 +100,10 @@ def goals_table(runs: list[list[Row]]) -> str:
     """Asked, and what each run reached, bold where that is not enough."""
     body = []
     for goal in GOALS:
-        asked = f"{'at least' if goal.at_least else 'at most'} {goal.bound:g}"
+        asked = f"{'≥' if goal.at_least else '≤'}\u00a0{goal.bound:g}"
         reached = [_reached(goal, rows) for rows in runs]
         if any(reached):
-            body.append([goal.case.replace("*", " × "), goal.mode, goal.words(), asked, *reached])
+            body.append([goal.case.replace("*", "\u00a0×\u00a0"), goal.mode, goal.words(), asked, *reached])
     return markdown(["size", "mode", "measure", "asked", *map(_run_name, runs)], body)
 
 

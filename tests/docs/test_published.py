@@ -39,4 +39,4 @@ def test_a_goal_that_is_missed_is_told_as_missed() -> None:
     bad = good | {goal.column: goal.bound - 0.1, "malloc": {"MALLOC_MMAP_MAX_": "0"}}
     table = memory.goals_table([[good], [bad]])
     assert table.splitlines()[0].endswith("| asked | A B | A B, freed memory kept |")
-    assert table.endswith("| at least 9 | 9.0 | **8.9** |")
+    assert table.endswith("| ≥\u00a09 | 9.0 | **8.9** |")
