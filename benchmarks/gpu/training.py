@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.gpu.pieces import cut, put_together
-from reference_models.dmgan.command_line import run
+from reference_models.dmgan import command_line
 from reference_models.dmgan.config import Config
 from reference_models.dmgan.data.open import open_dataset
 from reference_models.dmgan.training.checkpoint import checkpoints
@@ -117,4 +117,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run("training", main, sys.argv[1:]))
+    sys.exit(command_line.run("training", main, sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""First stages that travel with stored results: another kind of machine rounds otherwise and cannot make them again.
+"""First stages that travel with stored results: another kind of machine rounds otherwise.
 
 ::
 
@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,12 @@ FOLDER = "first_stages"  # beside the results
 CONFIG, WEIGHTS = "config.json", "generator.safetensors"
 
 
-def keep_first_stages(lines: Iterable[dict[str, Any]], out: Path, results: Path) -> list[Path]:
+def keep_first_stages(lines: list[dict[str, Any]], out: Path, results: Path) -> list[Path]:
     """Bring the first stages of seeds that have arms to come from ``out`` to beside ``results``; returns what is there.
 
     Those of complete seeds are taken away.
     """
     folder = results.with_name(FOLDER)
-    lines = list(lines)
     kept = []
     for line in lines:
         if line["run"] != FIRST or "weights" not in line:

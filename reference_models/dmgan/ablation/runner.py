@@ -98,7 +98,10 @@ class Ablation:
                 )
         for line in sorted(self.stored_lines, key=lambda line: line["run"] == FIRST):  # arms first
             folder = self.folder(line["seed"], line["run"])
-            if not finished(folder) and (line["run"] != FIRST or self._can_adopt(line)):
+            needed = line["run"] == FIRST and self._unmade_arms(
+                line["seed"]
+            )  # the weights, not the result alone
+            if not finished(folder) and (not needed or take_first_stage(line, self.stored, folder)):
                 write_result(folder, line)
         for seed in self.plan.seeds:
             first = self.folder(seed, FIRST)
@@ -106,13 +109,6 @@ class Ablation:
                 (first / "result.json").unlink()  # taken as made when no arm needed its weights
         if self.stored_lines:
             collect(self.out)
-
-    def _can_adopt(self, first: dict[str, Any]) -> bool:
-        seed = first["seed"]
-        if not self._unmade_arms(seed):
-            return True
-        assert self.stored is not None
-        return take_first_stage(first, self.stored, self.folder(seed, FIRST))
 
     def _unmade_arms(self, seed: int) -> bool:
         return seed in self.plan.seeds and any(not finished(self.folder(seed, arm)) for arm in self.plan.arms)

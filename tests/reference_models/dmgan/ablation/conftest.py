@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from reference_models.dmgan.ablation.plan import Plan
+from reference_models.dmgan.ablation.results import read_results
 from reference_models.dmgan.ablation.runner import Ablation
 from reference_models.dmgan.config import (
     Config,
@@ -66,6 +68,14 @@ def pixel_score(generator: nn.Module, encoders: Encoders, plan: Plan) -> dict[st
     return {"protocol": {"count": plan.count}, "scores": {**scores, "attributes": {"progress": total}}}
 
 
+def put_away(out: Path, change: Callable[[dict], dict] = dict) -> Path:
+    """Another folder's results file with the lines of ``out``, ``change`` made to each."""
+    path = out.parent / "kept" / "ablation.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps(change(line)) + "\n" for line in read_results(out)))
+    return path
+
+
 @pytest.fixture(scope="session")
 def encoders() -> Encoders:
     torch.manual_seed(0)
@@ -90,8 +100,13 @@ def birds() -> Birds:
 def ablation(birds: Birds, encoders: Encoders, tmp_path: Path) -> Callable[..., Ablation]:
     """Make an :class:`Ablation` in ``out`` (the test's own folder) with the stand-in score."""
 
-    def make(plan: Plan | None = None, out: Path = tmp_path, said: list[str] | None = None) -> Ablation:
+    def make(
+        plan: Plan | None = None,
+        out: Path = tmp_path,
+        said: list[str] | None = None,
+        stored: Path | None = None,
+    ) -> Ablation:
         say = [].append if said is None else said.append
-        return Ablation(plan or small_plan(), out, birds, encoders, pixel_score, say=say)
+        return Ablation(plan or small_plan(), out, birds, encoders, pixel_score, say=say, stored=stored)
 
     return make

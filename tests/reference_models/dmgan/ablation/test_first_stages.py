@@ -11,13 +11,13 @@ import pytest
 from reference_models.dmgan.ablation.first_stages import keep_first_stages
 from reference_models.dmgan.ablation.results import key_of, read_results
 from reference_models.dmgan.ablation.runner import Ablation
-from tests.reference_models.dmgan.ablation.conftest import small_plan
+from tests.reference_models.dmgan.ablation.conftest import put_away, small_plan
 
 Make = Callable[..., Ablation]
 PART, WHOLE = small_plan(seeds=(0,), arms=("baseline",)), small_plan(seeds=(0,))
 
 
-def lines_of(runs: tuple[str, ...], weights: str = "ab") -> list[dict[str, Any]]:
+def lines_of(runs: tuple[str, ...], weights: str) -> list[dict[str, Any]]:
     return [{"seed": 0, "run": run} | ({"weights": weights} if run == "first" else {}) for run in runs]
 
 
@@ -25,9 +25,7 @@ def lines_of(runs: tuple[str, ...], weights: str = "ab") -> list[dict[str, Any]]
 def kept(ablation: Make, tmp_path: Path) -> Path:
     """A results file of one arm, its first stage beside it."""
     assert ablation(PART, out=tmp_path / "one").run()
-    path = tmp_path / "kept" / "ablation.jsonl"
-    path.parent.mkdir()
-    path.write_bytes((tmp_path / "one" / "results.jsonl").read_bytes())
+    path = put_away(tmp_path / "one")
     assert keep_first_stages(read_results(path), tmp_path / "one", path) == [
         path.parent / "first_stages" / "seed0"
     ]
@@ -42,9 +40,7 @@ def test_arms_of_another_machine_refine_the_first_stage_that_came_with_the_resul
     ablation: Make, tmp_path: Path, kept: Path
 ) -> None:
     said: list[str] = []
-    other = ablation(WHOLE, out=tmp_path / "two", said=said)
-    other.stored = kept
-    assert other.run()
+    assert ablation(WHOLE, out=tmp_path / "two", said=said, stored=kept).run()
     assert [line for line in said if "from step 0" in line] == ["seed 0, full: from step 0 of 3"]
     lines = read_results(tmp_path / "two")
     assert [key_of(line) for line in lines] == [(0, "baseline"), (0, "first"), (0, "full")]
@@ -61,9 +57,7 @@ def test_weights_that_are_not_the_stored_ones_are_not_taken(
     changed[-1] ^= 1
     weights.write_bytes(changed)
     said: list[str] = []
-    other = ablation(WHOLE, out=tmp_path / "two", said=said)
-    other.stored = kept
-    assert other.run()
+    assert ablation(WHOLE, out=tmp_path / "two", said=said, stored=kept).run()
     assert "seed 0, first: from step 0 of 1" in said
     assert keep_first_stages(read_results(kept), tmp_path / "nowhere", kept) == []
     assert keep_first_stages(read_results(kept), tmp_path / "one", kept) == [weights.parent]

@@ -18,20 +18,18 @@ from reference_models.dmgan.config import birds_demo
 from reference_models.dmgan.errors import ConfigError, DataError
 from reference_models.dmgan.evaluation.store import SHIPPED
 from reference_models.dmgan.training.loader import batches
-from tests.reference_models.dmgan.ablation.conftest import STEPS, pixel_score, small_config, small_plan
+from tests.reference_models.dmgan.ablation.conftest import (
+    STEPS,
+    pixel_score,
+    put_away,
+    small_config,
+    small_plan,
+)
 
 Make = Callable[..., Ablation]
 ROOT = Path(__file__).parents[4]
 STORED = ROOT / "docs" / "results" / "ablation.jsonl"
 DEMO = ROOT / "reference_models" / "dmgan" / "weights" / "birds_demo"
-
-
-def put_away(out: Path, change: Callable[[dict], dict] = dict) -> Path:
-    """Another folder's results file with the lines of ``out``, ``change`` made to each."""
-    path = out.parent / "kept" / "ablation.jsonl"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("".join(json.dumps(change(line)) + "\n" for line in read_results(out)))
-    return path
 
 
 def test_every_run_is_made_once_and_results_are_whole_lines(ablation: Make, tmp_path: Path) -> None:
@@ -146,8 +144,7 @@ def test_stored_results_are_gone_on_from_elsewhere(ablation: Make, tmp_path: Pat
     assert ablation(part, out=tmp_path / "one").run()
     stored = read_results(tmp_path / "one")
     said: list[str] = []
-    other = ablation(whole, out=tmp_path / "two", said=said)
-    other.stored = put_away(tmp_path / "one")
+    other = ablation(whole, out=tmp_path / "two", said=said, stored=put_away(tmp_path / "one"))
     assert other.run()
     assert [line for line in said if "from step 0" in line] == [
         "seed 0, first: from step 0 of 1",  # its weights are not stored
@@ -166,15 +163,12 @@ def test_a_first_stage_is_made_again_only_once_an_arm_needs_it(ablation: Make, t
     assert ablation(part, out=tmp_path / "one").run()
     stored = read_results(tmp_path / "one")
     said: list[str] = []
-    other = ablation(part, out=tmp_path / "two", said=said)
-    other.stored = put_away(tmp_path / "one")
+    other = ablation(part, out=tmp_path / "two", said=said, stored=put_away(tmp_path / "one"))
     for _ in range(2):
         assert other.run()
         assert said == []
         assert read_results(tmp_path / "two") == stored
-    more = ablation(whole, out=tmp_path / "two", said=said)
-    more.stored = other.stored
-    assert more.run()
+    assert ablation(whole, out=tmp_path / "two", said=said, stored=other.stored).run()
     assert [line for line in said if "from step 0" in line] == [
         "seed 0, first: from step 0 of 1",
         "seed 0, baseline: from step 0 of 3",
@@ -187,9 +181,8 @@ def test_a_first_stage_is_made_again_only_once_an_arm_needs_it(ablation: Make, t
 def test_stored_seeds_that_are_not_asked_for_stay_among_the_results(ablation: Make, tmp_path: Path) -> None:
     assert ablation(small_plan(seeds=(0,), arms=("full",)), out=tmp_path / "one").run()
     said: list[str] = []
-    other = ablation(small_plan(seeds=(1,)), out=tmp_path / "two", said=said)
-    other.stored = put_away(tmp_path / "one")
-    assert other.run()
+    plan, kept = small_plan(seeds=(1,)), put_away(tmp_path / "one")
+    assert ablation(plan, out=tmp_path / "two", said=said, stored=kept).run()
     assert not any(line.startswith("seed 0") for line in said)
     lines = read_results(tmp_path / "two")
     assert lines[:2] == read_results(tmp_path / "one")

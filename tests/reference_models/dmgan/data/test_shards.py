@@ -60,6 +60,7 @@ def test_webdataset_reads_them(root: Path) -> None:
     gc.collect()  # the library leaves files open: let them be closed here, where that is no error
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # where there is one core
 def test_each_sample_comes_once_an_epoch_for_two_ranks_of_two_workers(root: Path) -> None:
     images = ShardedImages(root, "train", size=16, max_words=40)
     seen = keys_of(images, 0) + keys_of(images, 1)
