@@ -52,8 +52,8 @@ inline size_t last_cache() {
   return kilobytes > 0 ? kilobytes << 10 : size_t(32) << 20;
 }
 
-// What one op may count on of a cache that many cores share: 300 MB of a server's are 5 MB a core, and as slow as
-// memory where each line of a result is read before it is written.
+// What one op may count on of a cache that many cores share: a server's 300 MB are a few MB for each, and reading the
+// lines of a large result there before they are written took longer than writing past it.
 constexpr size_t kShareOfCache = size_t(16) << 20;
 
 // Whether features and result, `bytes` together, are more than half of the last cache, or than its share: what other
