@@ -209,11 +209,11 @@ __attribute__((noinline)) void product_pixels_block(
       }
     }
   }
+  T sums[W * C + lanes];
+  store_sums<T, W * C>(sums, &acc[0][0]);
 #pragma GCC unroll 8
   for (int w = 0; w < W; ++w)
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c)
-      if (c < channels) Y[w * ldy + c] += sum_lanes<T>(acc[w][c]);
+    for (int c = 0; c < std::min<int64_t>(C, channels); ++c) Y[w * ldy + c] += sums[w * C + c];
 }
 
 template <typename T, int C>

@@ -4,6 +4,8 @@
 // The including file defines MEMGAN_ISA (a namespace) and MEMGAN_VECTOR_BYTES.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -73,15 +75,50 @@ template <typename T>
 MEMGAN_INLINE Vec<T> splat(T x) {
   return x - Vec<T>{};  // x - 0 is x for every x, -0 included; 0 + x is not
 }
+// Lanes of `a` whose number has bit d, and lanes of `b` whose number has not, change places.
+template <typename T, int d, size_t... j>
+MEMGAN_INLINE void exchange(Vec<T>& a, Vec<T>& b, std::index_sequence<j...>) {
+  constexpr int n = Simd<T>::lanes;
+  const Vec<T> low = __builtin_shufflevector(a, b, (int(j) & d ? n + int(j) - d : int(j))...);
+  const Vec<T> high = __builtin_shufflevector(a, b, (int(j) & d ? n + int(j) : int(j) + d)...);
+  a = low;
+  b = high;
+}
 // The sum of all lanes: halves on halves, by shuffles. Through memory, narrow loads would wait for the wide store.
 template <typename T, int width, size_t... j>
 MEMGAN_INLINE Vec<T> upper_on_lower(Vec<T> v, std::index_sequence<j...>) {
-  return v + __builtin_shufflevector(v, v, (int(j) < width ? int(j) + width : int(j))...);
+  return v + __builtin_shufflevector(v, v, (int(j) ^ width)...);
 }
 template <typename T, int width = Simd<T>::lanes / 2>
 MEMGAN_INLINE T sum_lanes(Vec<T> v) {
   if constexpr (width == 0) return v[0];
   else return sum_lanes<T, width / 2>(upper_on_lower<T, width>(v, std::make_index_sequence<Simd<T>::lanes>{}));
+}
+// The sums of n registers, which are used up: lane i of the result is that of v[i]. Two registers become one at each
+// step, so it takes a third of the shuffles and additions of as many `sum_lanes`. n is a power of two, at most lanes.
+template <typename T, int n, int d = 1>
+MEMGAN_INLINE Vec<T> sums_of(Vec<T>* v) {
+  constexpr auto lanes = std::make_index_sequence<Simd<T>::lanes>{};
+  if constexpr (n > 1) {
+#pragma GCC unroll 8
+    for (int i = 0; i < n / 2; ++i) {
+      exchange<T, d>(v[2 * i], v[2 * i + 1], lanes);
+      v[i] = v[2 * i] + v[2 * i + 1];
+    }
+    return sums_of<T, n / 2, d * 2>(v);
+  } else if constexpr (d < Simd<T>::lanes) {
+    v[0] = upper_on_lower<T, d>(v[0], lanes);
+    return sums_of<T, 1, d * 2>(v);
+  } else {
+    return v[0];
+  }
+}
+// The sums of any number of registers → `to`, which has room for a register more.
+template <typename T, int n>
+MEMGAN_INLINE void store_sums(T* to, Vec<T>* v) {
+  constexpr int now = std::min(int(std::bit_floor(unsigned(n))), Simd<T>::lanes);
+  store<T>(to, sums_of<T, now>(v));
+  if constexpr (n > now) store_sums<T, n - now>(to + now, v + now);
 }
 
 // bfloat16 as it lies in memory: the upper half of a float.
@@ -147,16 +184,21 @@ MEMGAN_INLINE void store_as(S* p, Vec<typename Compute<S>::type> v) {
   }
 }
 
-// e^f 2^n for |f| <= log(2) / 2, where n is what the low bits of y hold.
-MEMGAN_INLINE Vec<float> exp_of_parts(Vec<float> f, Vec<float> y) {
+// 2^n, where n is what the low bits of y hold.
+MEMGAN_INLINE Vec<float> two_to(Vec<float> y) { return (Vec<float>)(((Simd<float>::I)y << 23) + (127 << 23)); }
+MEMGAN_INLINE Vec<double> two_to(Vec<double> y) {
+  return (Vec<double>)(((Simd<double>::I)y << 52) + (int64_t(1023) << 52));
+}
+// e^f for |f| <= log(2) / 2.
+MEMGAN_INLINE Vec<float> exp_of_fraction(Vec<float> f) {
   Vec<float> p = f * 1.9875691500e-4f + 1.3981999507e-3f;
   p = p * f + 8.3334519073e-3f;
   p = p * f + 4.1665795894e-2f;
   p = p * f + 1.6666665459e-1f;
   p = p * f + 5.0000001201e-1f;
-  return (p * (f * f) + f + 1.0f) * (Vec<float>)(((Simd<float>::I)y << 23) + (127 << 23));
+  return p * (f * f) + f + 1.0f;
 }
-MEMGAN_INLINE Vec<double> exp_of_parts(Vec<double> f, Vec<double> y) {
+MEMGAN_INLINE Vec<double> exp_of_fraction(Vec<double> f) {
   // The series up to f^13 / 13!: what is left out is below 4e-18.
   Vec<double> p = f * (1.0 / 6227020800.0) + 1.0 / 479001600.0;
   p = p * f + 1.0 / 39916800.0;
@@ -169,8 +211,18 @@ MEMGAN_INLINE Vec<double> exp_of_parts(Vec<double> f, Vec<double> y) {
   p = p * f + 1.0 / 24.0;
   p = p * f + 1.0 / 6.0;
   p = p * f + 0.5;
-  return (p * (f * f) + f + 1.0) * (Vec<double>)(((Simd<double>::I)y << 52) + (int64_t(1023) << 52));
+  return p * (f * f) + f + 1.0;
 }
+// 2^f for |f| <= 1/2. In float the polynomial of degree 6 that is nearest as a share of 2^f, within 2^-25, and 1 at 0.
+MEMGAN_INLINE Vec<float> exp2_of_fraction(Vec<float> f) {
+  Vec<float> p = f * 1.535336199e-4f + 1.339887445e-3f;
+  p = p * f + 9.618437358e-3f;
+  p = p * f + 5.550332471e-2f;
+  p = p * f + 2.402264791e-1f;
+  p = p * f + 6.931472029e-1f;
+  return p * f + 1.0f;
+}
+MEMGAN_INLINE Vec<double> exp2_of_fraction(Vec<double> f) { return exp_of_fraction(f * 0.6931471805599453094); }
 
 // 1.5 * 2^23 and 1.5 * 2^52: adding it leaves the nearest integer in the low bits.
 template <typename T>
@@ -180,18 +232,18 @@ constexpr T kRounds = sizeof(T) == 4 ? T(12582912.0) : T(6755399441055744.0);
 // A NaN compares false and stays a NaN.
 MEMGAN_INLINE Vec<float> exp_nonpositive(Vec<float> x) {
   const Vec<float> y = x * 1.44269504088896341f + kRounds<float>, n = y - kRounds<float>;
-  const Vec<float> e = exp_of_parts((x - n * 0.693359375f) - n * -2.12194440e-4f, y);
+  const Vec<float> e = exp_of_fraction((x - n * 0.693359375f) - n * -2.12194440e-4f) * two_to(y);
   return x < -87.0f ? Vec<float>{} : e;
 }
 MEMGAN_INLINE Vec<double> exp_nonpositive(Vec<double> x) {
   const Vec<double> y = x * 1.4426950408889634074 + kRounds<double>, n = y - kRounds<double>;
-  const Vec<double> e = exp_of_parts((x - n * 6.93145751953125e-1) - n * 1.42860682030941723212e-6, y);
+  const Vec<double> e = exp_of_fraction((x - n * 6.93145751953125e-1) - n * 1.42860682030941723212e-6) * two_to(y);
   return x < -708.0 ? Vec<double>{} : e;
 }
 template <typename T>
 MEMGAN_INLINE Vec<T> exp2_nonpositive(Vec<T> x) {
   const Vec<T> y = x + kRounds<T>, n = y - kRounds<T>;
-  const Vec<T> e = exp_of_parts((x - n) * T(0.6931471805599453094), y);
+  const Vec<T> e = exp2_of_fraction(x - n) * two_to(y);
   return x < T(sizeof(T) == 4 ? -125.5 : -1021.5) ? Vec<T>{} : e;
 }
 

@@ -11,14 +11,6 @@
 
 namespace memgan::cpu::MEMGAN_ISA {
 
-template <typename T, int d, size_t... j>
-MEMGAN_INLINE void exchange(Vec<T>& a, Vec<T>& b, std::index_sequence<j...>) {
-  constexpr int n = Simd<T>::lanes;
-  const Vec<T> low = __builtin_shufflevector(a, b, (int(j) & d ? n + int(j) - d : int(j))...);
-  const Vec<T> high = __builtin_shufflevector(a, b, (int(j) & d ? n + int(j) : int(j) + d)...);
-  a = low;
-  b = high;
-}
 // After the pass of distance d, bit d of the register's number and of the lane's number have changed places.
 template <typename T, int d = 1>
 MEMGAN_INLINE void transpose(Vec<T>* m) {
