@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +22,7 @@ from tests.backends.native.inputs import Inputs
 from tests.backends.native.test_memory_project import project_inputs
 from tests.backends.native.test_memory_write import write_inputs
 
-SANITIZERS = {
-    "address,undefined": ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
-    "thread": ("-g", "-fsanitize=thread"),
-    "": (),  # the emulator's own checks
-}
+FLAGS = {**faults.SANITIZERS, "": ()}  # without a sanitizer: the emulator's own checks
 STORED = {torch.float32: "float", torch.bfloat16: "Bf16"}  # in C++
 
 
@@ -222,6 +218,15 @@ def project_cases(dtype: torch.dtype) -> list[PlainCase]:
     return [project_case(project_inputs(shape, dtype)) for shape in ((2, 35, 70, 33, 67), (3, 5, 7, 11, 13))]
 
 
+# By the first word of a file of kernels: what runs them in driver.cpp, and cases for them.
+OPS: dict[str, tuple[str, Callable[[torch.dtype], Sequence[Case | PlainCase]]]] = {
+    "attend": ("run_attend", attend_cases),
+    "write": ("run_write", write_cases),
+    "product": ("run_write", write_cases),
+    "project": ("run_project", project_cases),
+}
+
+
 def all_cases() -> list[Case | PlainCase]:
     """Every kernel."""
     found: list[Case | PlainCase] = []
@@ -262,7 +267,7 @@ def clean(folder: Path, sanitizer: str) -> int:
     """1: a sanitizer objects to the kernels as they are."""
     place = folder / f"clean {sanitizer}"
     place.mkdir()
-    told = objections(compiled(place, *SANITIZERS[sanitizer]), place, all_cases())
+    told = objections(compiled(place, *FLAGS[sanitizer]), place, all_cases())
     print(f"{sanitizer}: {f'FAILED, {told[-4000:]}' if told else 'clean'}", flush=True)
     return int(told != "")
 
@@ -270,14 +275,10 @@ def clean(folder: Path, sanitizer: str) -> int:
 def told_of(folder: Path, fault: Fault) -> str:
     """What the checks say of the kernels with a fault."""
     kernels = faults.copy_with(fault, "cuda", folder)
-    flags = (*SANITIZERS[fault.sanitizer], f"-DONLY={STORED[fault.dtype]}")
-    cases: Sequence[Case | PlainCase] = attend_cases(fault.dtype)
-    if fault.file.startswith(("write", "product")):
-        cases = write_cases(fault.dtype)
-    if fault.file.startswith("project"):
-        cases = project_cases(fault.dtype)
-    return objections(compiled(folder, *flags, kernels=kernels), folder, cases)
+    op, cases_of = next(of for stem, of in OPS.items() if fault.file.startswith(stem))
+    flags = (*FLAGS[fault.sanitizer], f"-DONLY={STORED[fault.dtype]}", f"-DONLY_OP={op}")
+    return objections(compiled(folder, *flags, kernels=kernels), folder, cases_of(fault.dtype))
 
 
 if __name__ == "__main__":
-    sys.exit(faults.run_all(clean, filter(None, SANITIZERS), told_of, FAULTS))
+    sys.exit(faults.run_all(clean, faults.SANITIZERS, told_of, FAULTS))

@@ -104,7 +104,8 @@ void describe(const Case& in, WriteArgs& a) {
   a.real = static_cast<const bool*>(in.data("mask"));
 }
 
-// Calls `work` with a number of the case's dtype; with ONLY defined that is the only one: it is compiled sooner.
+// Calls `work` with a number of the case's dtype. With ONLY defined there is no other, and with ONLY_OP no other op:
+// what is compiled for one kind of case is compiled sooner.
 template <typename Work>
 void with_dtype(const Case& in, Work&& work) {
 #if defined(ONLY)
@@ -214,9 +215,13 @@ void run(const Case& in) {
   memgan::emulator::set_most_shared(in.numbers.count("shared") ? in.number("shared") : 227 << 10);
   with_dtype(in, [&](auto s) {
     using S = decltype(s);
+#if defined(ONLY_OP)
+    ONLY_OP<S>(in);
+#else
     if (in.buffers.count("grad_word_weight")) run_write<S>(in);
     else if (in.buffers.count("grad_key_weight")) run_project<S>(in);
     else run_attend<S>(in);
+#endif
   });
 }
 

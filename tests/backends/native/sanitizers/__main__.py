@@ -11,11 +11,10 @@ import sys
 from pathlib import Path
 
 from memgan.backends.native import build
-from tests.backends.native.faults import Fault, copy_with, run_all
+from tests.backends.native.faults import SANITIZERS, Fault, copy_with, run_all
 
 CPU = build.CSRC / "cpu"
 DRIVER = Path(__file__).parent / "driver.cpp"
-SANITIZERS = {"address,undefined": "-fsanitize=address,undefined", "thread": "-fsanitize=thread"}
 CAPABILITIES = ("avx512", "avx2", "generic")
 GENERIC_ALONE = """#include "attend.h"
 namespace memgan::cpu {
@@ -63,8 +62,8 @@ FAULTS = (
 )
 
 
-def compile_driver(sources: Path, flag: str, to: Path, *, generic: bool = False) -> None:
-    """The kernels and the driver, with ``flag``; ``generic``: the kernels of that instruction set alone."""
+def compile_driver(sources: Path, sanitizer: str, to: Path, *, generic: bool = False) -> None:
+    """The kernels and the driver under a sanitizer; ``generic``: the kernels of that instruction set alone."""
     command = build.compiler()
     assert command is not None
     kernels = [*sorted(sources.glob("kernels_*.cpp")), sources / "select.cpp"]
@@ -72,15 +71,7 @@ def compile_driver(sources: Path, flag: str, to: Path, *, generic: bool = False)
         only = to.with_suffix(".cpp")
         only.write_text(GENERIC_ALONE)
         kernels = [sources / "kernels_generic.cpp", only]
-    options = [
-        "-std=c++20",
-        "-O1",
-        "-g",
-        "-Wno-psabi",
-        "-fno-sanitize-recover=undefined",
-        flag,
-        f"-I{sources}",
-    ]
+    options = ["-std=c++20", "-O1", "-Wno-psabi", *SANITIZERS[sanitizer], f"-I{sources}"]
     subprocess.run([command, *options, *map(str, (*kernels, DRIVER)), "-o", str(to), "-pthread"], check=True)
 
 
@@ -94,7 +85,7 @@ def run(program: Path, capability: str) -> tuple[int, str]:
 def clean(folder: Path, name: str) -> int:
     """How many instruction sets' kernels a sanitizer objects to."""
     wrong, program = 0, folder / name
-    compile_driver(CPU, SANITIZERS[name], program)
+    compile_driver(CPU, name, program)
     for capability in CAPABILITIES:
         code, words = run(program, capability)
         print(f"{name}, {capability}: {'clean' if code == 0 else 'FAILED'}", flush=True)
@@ -107,7 +98,7 @@ def clean(folder: Path, name: str) -> int:
 def told_of(folder: Path, fault: Fault) -> str:
     """What the checks say of the kernels with a fault."""
     kernels = copy_with(fault, "cpu", folder)
-    compile_driver(kernels, SANITIZERS[fault.sanitizer], folder / "program", generic=True)
+    compile_driver(kernels, fault.sanitizer, folder / "program", generic=True)
     code, words = run(folder / "program", "generic")
     return words if code != 0 else ""
 
