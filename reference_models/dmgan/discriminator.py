@@ -96,13 +96,13 @@ class Discriminator(nn.Module):
         if image_index is not None:
             by_image = by_image[image_index]
         by_sentence = convolved_plane(sentence, for_sentence, features.shape[2], features.shape[3])
-        return self.conditional(F.leaky_relu(by_image + by_sentence, SLOPE)).flatten()
+        return one_number(self.conditional, F.leaky_relu(by_image + by_sentence, SLOPE))
 
     def unconditional_logits(self, features: Tensor) -> Tensor:
         """(B, F, 4, 4) → (B,): is the image real? With statistics, B is a multiple of ``SPREAD_GROUP``."""
         if self.statistics:
             features = torch.cat([features, minibatch_std(features, self.statistics)], 1)
-        return self.unconditional(features).flatten()
+        return one_number(self.unconditional, features)
 
     def forward(
         self, images: Tensor, sentence: Tensor, image_index: Tensor | None = None
@@ -116,6 +116,15 @@ class Discriminator(nn.Module):
         """
         features = self.features(images)
         return self.conditional_logits(features, sentence, image_index), self.unconditional_logits(features)
+
+
+def one_number(convolution: nn.Conv2d, features: Tensor) -> Tensor:
+    """(B, F, 4, 4) → (B,), by a convolution to one channel whose kernel is as large as the image.
+
+    That is a dot product an image, and convolutions of this shape are slow, their gradients most.
+    """
+    weight = convolution.weight.permute(0, 2, 3, 1).flatten(1)  # no copy in channels_last
+    return F.linear(features.permute(0, 2, 3, 1).flatten(1), weight, convolution.bias).flatten()
 
 
 def minibatch_std(features: Tensor, statistics: int, group: int = SPREAD_GROUP) -> Tensor:

@@ -92,7 +92,8 @@ class SmallImageEncoder(nn.Module):
             smaller = images.shape[-1] > self.image_size
             images = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=smaller)
         features = self.body(images)
-        return self.regions(features), self.code(features.mean((2, 3)))
+        # The mean over pixels by way of (B, h, w, C): so its gradient lies as channels_last, as that of the regions.
+        return self.regions(features), self.code(features.permute(0, 2, 3, 1).mean((1, 2)))
 
 
 def build_image_encoder(config: Config) -> nn.Module:
