@@ -161,11 +161,28 @@ MEMGAN_INLINE S written(T x) {
 
 typedef uint16_t HalfBits __attribute__((vector_size(MEMGAN_VECTOR_BYTES / 2), aligned(2), may_alias));
 
+// 16 bits to 32, and the lower halves of 32 bits: as instructions where GCC 12 makes several of a conversion.
+MEMGAN_INLINE Simd<float>::I widened(HalfBits x) {
+#if defined(__x86_64__) && MEMGAN_VECTOR_BYTES == 64
+  return (Simd<float>::I)_mm512_cvtepu16_epi32((__m256i)x);
+#elif defined(__x86_64__) && MEMGAN_VECTOR_BYTES == 32
+  return (Simd<float>::I)_mm256_cvtepu16_epi32((__m128i)x);
+#else
+  return __builtin_convertvector(x, Simd<float>::I);
+#endif
+}
+MEMGAN_INLINE HalfBits narrowed(Simd<float>::I x) {
+#if defined(__x86_64__) && MEMGAN_VECTOR_BYTES == 64
+  return (HalfBits)_mm512_cvtepi32_epi16((__m512i)x);
+#else
+  return __builtin_convertvector(x & 0xffff, HalfBits);
+#endif
+}
+
 template <typename S>
 MEMGAN_INLINE Vec<typename Compute<S>::type> load_as(const S* p) {
   if constexpr (sizeof(S) == 2) {
-    const HalfBits bits = *reinterpret_cast<const HalfBits*>(p);
-    return (Vec<float>)(__builtin_convertvector(bits, Simd<float>::I) << 16);
+    return (Vec<float>)(widened(*reinterpret_cast<const HalfBits*>(p)) << 16);
   } else {
     return load<S>(p);
   }
@@ -178,7 +195,7 @@ MEMGAN_INLINE void store_as(S* p, Vec<typename Compute<S>::type> v) {
     // Logical shifts by way of the sign: what is shifted in at the top is cut off again by the conversion.
     const I rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     const I chosen = v == v ? rounded : (bits >> 16) | 0x40;
-    *reinterpret_cast<HalfBits*>(p) = __builtin_convertvector(chosen & 0xffff, HalfBits);
+    *reinterpret_cast<HalfBits*>(p) = narrowed(chosen);
   } else {
     store<S>(p, v);
   }
