@@ -138,26 +138,37 @@ def test_a_prebuilt_library_is_taken_before_anything_is_built(
 
 
 SCRIPT = """
-import sys, torch, memgan
+import torch, memgan
 from memgan.backends import reference
 from memgan.backends.native import loader
+from memgan.ops.norm_glu import norm_glu
 made = torch.Generator().manual_seed(0)
-normal = lambda *size: torch.randn(*size, generator=made).requires_grad_()
+normal = lambda *size: torch.randn(*size, generator=made)
+moments = lambda dtype: dict(running_mean=torch.zeros(14, dtype=dtype), running_var=torch.ones(14, dtype=dtype),
+                             momentum=0.1, eps=1e-5)
 calls = {
     "memory_refine": [normal(2, 13, 9, 31), normal(2, 5, 13), normal(2, 5, 13), None, normal(1, 26), normal(1)],
     "memory_write": [normal(2, 5, 7), normal(2, 3), normal(70, 7), normal(70), normal(70, 3), normal(70),
                      normal(1, 7), normal(1, 3)],
+    "norm_glu": [normal(2, 14, 9, 31), normal(14), normal(14)],
 }
+functions = lambda op: (getattr(memgan, op, norm_glu), getattr(reference, op))
 with memgan.use_backend("native"):
     for op, inputs in calls.items():
-        pairs = []
-        for function in (getattr(memgan, op), getattr(reference, op)):
-            result = function(*inputs)
-            result = result[0] if isinstance(result, tuple) else result
-            tensors = [x for x in inputs if x is not None]
-            pairs.append([result, *torch.autograd.grad(result.square().sum(), tensors)])
-        for mine, theirs in zip(*pairs):
-            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4 * float(theirs.detach().abs().max()))
+        for dtype, close in ((torch.float32, 1e-4), (torch.float64, 1e-10), (torch.bfloat16, 2e-2)):
+            wide = torch.promote_types(dtype, torch.float32) if op == "norm_glu" else dtype  # of its weights
+            given = [x if x is None else x.to(wide if i else dtype).requires_grad_() for i, x in enumerate(inputs)]
+            exact = [x if x is None else x.detach().double().requires_grad_() for x in given]
+            pairs = []
+            for function, tensors in zip(functions(op), (given, exact)):
+                options = moments(tensors[1].dtype) if op == "norm_glu" else {}
+                result = function(*tensors, **options)
+                result = result[0] if isinstance(result, tuple) else result
+                wanted = [x for x in tensors if x is not None]
+                pairs.append([result, *torch.autograd.grad(result.sin().sum(), wanted)])
+            for mine, theirs in zip(*pairs):
+                far = (mine.double() - theirs).abs().max() / theirs.detach().abs().max()
+                assert far < close, (op, dtype, float(far))
 print(loader.STATE.capability)
 """
 
