@@ -12,9 +12,8 @@ from typing import Any
 import torch
 
 import memgan
+from benchmarks.common.commit import commit
 from memgan.backends.native import loader
-
-MEASURED = ("memgan", "reference_models")
 
 
 def facts() -> dict[str, Any]:
@@ -31,8 +30,7 @@ def facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "memgan": memgan.__version__,
-        "commit": _git("rev-parse", "--short", "HEAD")
-        + ("+" if _git("status", "--porcelain", *MEASURED) else ""),
+        "commit": commit(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -61,15 +59,9 @@ def _cpu() -> str:
         return platform.processor() or platform.machine()
 
 
-def _git(*arguments: str) -> str:
-    return _told("git", *arguments)
-
-
 def _told(*command: str) -> str:
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.strip()

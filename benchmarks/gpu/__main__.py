@@ -1,4 +1,6 @@
-"""``python -m benchmarks.gpu``: each part in a process of its own, its result stored before the next one begins.
+"""``python -m benchmarks.gpu``: each part in a process of its own, its result stored as soon as it is there.
+
+Parts that measure nothing run at once, those that do run one after another behind them.
 
     python3 -m benchmarks.gpu                        # all parts that OUT/gpu.json does not hold yet for this commit
     python3 -m benchmarks.gpu --only facts,suite     # those alone, again
@@ -15,11 +17,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common.commit import commit
 from benchmarks.gpu.parts import PARTS, Part
 
 ROOT = Path(__file__).parents[2]
@@ -27,37 +32,18 @@ CACHE = Path(tempfile.gettempdir()) / "memgan_gpu"  # of libraries built here: n
 DONE = ("ok", "unavailable")
 
 
-def commit() -> str:
-    """Which state of the repository this is; where there is no git, a digest of the sources."""
-    command = ["git", "describe", "--always", "--dirty"]
-    try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        import hashlib
-
-        digest = hashlib.sha256()
-        for path in sorted(ROOT.glob("memgan/**/*")):
-            if path.suffix in (".py", ".h", ".cpp", ".cu"):
-                digest.update(path.read_bytes())
-        return f"sources {digest.hexdigest()[:12]}"
-    return done.stdout.strip()
-
-
 def run(part: Part, arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
     """One part: its status, how long it took, the JSON that it left and the end of what it said."""
     lacking = part.lacking()
     if lacking is not None:
         return {"status": "unavailable", "why": lacking}
-    result = arguments.out / f".{part.name}.json"
+    result, log = (arguments.out / f".{part.name}.{kind}" for kind in ("json", "log"))
     result.unlink(missing_ok=True)
     variables = {**os.environ, "MEMGAN_CACHE": str(CACHE), "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
     begun = time.monotonic()
-    with open(arguments.out / "gpu.log", "ab") as log:
-        log.write(f"\n==== {part.name}\n".encode())
-        log.flush()
-        place = log.tell()
+    with open(log, "wb") as written:
         process = subprocess.Popen(
-            part.command(arguments, result), cwd=ROOT, env=variables, stdout=log, stderr=subprocess.STDOUT,
+            part.command(arguments, result), cwd=ROOT, env=variables, stdout=written, stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
         try:
@@ -66,9 +52,8 @@ def run(part: Part, arguments: argparse.Namespace, seconds: float) -> dict[str, 
             os.killpg(process.pid, 9)
             process.wait()
             status = "out of time"
-    with open(arguments.out / "gpu.log", "rb") as log:
-        log.seek(place)
-        told = log.read().decode(errors="replace")
+    told = log.read_text(errors="replace")
+    log.unlink()
     found = json.loads(result.read_text()) if result.is_file() else None
     result.unlink(missing_ok=True)
     return {
@@ -77,6 +62,7 @@ def run(part: Part, arguments: argparse.Namespace, seconds: float) -> dict[str, 
         "seconds": round(time.monotonic() - begun, 1),
         "result": found,
         "said": told[-(1500 if status == "ok" else 8000) :],
+        "log": told,
     }
 
 
@@ -88,6 +74,18 @@ def stored(path: Path, state: str) -> dict[str, Any]:
             return held
         path.rename(path.with_suffix(f".{int(time.time())}.json"))
     return {"commit": state, "parts": {}}
+
+
+def keep(name: str, found: dict[str, Any], held: dict[str, Any], out: Path) -> None:
+    """Store what a part found among what is ``held``, its words in the log, and say it in a line."""
+    with open(out / "gpu.log", "a") as log:
+        log.write(f"\n==== {name}\n{found.pop('log', '')}")
+    held["parts"][name] = {**found, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+    temporary = out / "gpu.part"
+    temporary.write_text(json.dumps(held, indent=1))
+    os.replace(temporary, out / "gpu.json")
+    why = found.get("why") or (found.get("said", "")[-600:] if found["status"] != "ok" else "")
+    print(f"{name:12s}{found['status']:12s}{found.get('seconds', 0):7.1f} s  {why}", flush=True)
 
 
 def main() -> int:
@@ -114,24 +112,35 @@ def main() -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / "gpu.json"
     held = stored(path, commit())
+    chosen = [
+        part
+        for part in PARTS
+        if (
+            part.name in only
+            if only
+            else arguments.again or held["parts"].get(part.name, {}).get("status") not in DONE
+        )
+    ]
     deadline = time.monotonic() + 60 * arguments.minutes
-    for part in PARTS:
-        known = held["parts"].get(part.name, {}).get("status")
-        if (only and part.name not in only) or (not only and not arguments.again and known in DONE):
-            continue
+    keeping = threading.Lock()
+
+    def answer(part: Part) -> None:
         left = deadline - time.monotonic()
-        if left < 15 and known is None:
-            answer: dict[str, Any] = {"status": "out of time", "why": "the call's minutes were over"}
-        elif left < 15:
-            continue
+        if left >= 15:
+            found = run(part, arguments, min(part.seconds, left))
+        elif part.name in held["parts"]:
+            return
         else:
-            answer = run(part, arguments, min(part.seconds, left))
-        held["parts"][part.name] = {**answer, "time": datetime.now(UTC).isoformat(timespec="seconds")}
-        temporary = path.with_suffix(".part")
-        temporary.write_text(json.dumps(held, indent=1))
-        os.replace(temporary, path)
-        why = answer.get("why") or (answer.get("said", "")[-600:] if answer["status"] != "ok" else "")
-        print(f"{part.name:12s}{answer['status']:12s}{answer.get('seconds', 0):7.1f} s  {why}", flush=True)
+            found = {"status": "out of time", "why": "the call's minutes were over"}
+        with keeping:
+            keep(part.name, found, held, arguments.out)
+
+    together = [part for part in chosen if part.together]
+    with ThreadPoolExecutor(max(1, len(together))) as pool:
+        list(pool.map(answer, together))
+    for part in chosen:
+        if not part.together:
+            answer(part)
     print(f"stored {path}")
     return int(any(part["status"] not in DONE for part in held["parts"].values()))
 

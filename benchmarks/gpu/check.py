@@ -28,7 +28,7 @@ SIZES = {  # B, C, H, W, L, E, M
     "all": (
         (2, 5, 3, 7, 5, 6, 9), (4, 64, 32, 32, 18, 256, 128), (2, 128, 16, 24, 77, 64, 96), (1, 264, 8, 8, 130, 9, 7)
     ),
-    "large": ((64, 64, 64, 64, 18, 256, 128),),
+    "large": ((64, 64, 64, 64, 18, 256, 128), (64, 128, 64, 64, 77, 256, 128)),
 }  # fmt: skip
 # Of the result, relative to its largest value, against the definition in float64.
 WORST = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 4e-2, torch.float16: 5e-3}
@@ -106,6 +106,18 @@ def layer(device: str) -> dict[str, Any]:
     return found
 
 
+def profiled(device: str) -> None:
+    """One call of each op, forward and backward, at the sizes of the benchmark: on tensor cores, by TF32, without."""
+    for sizes in SIZES["large"]:
+        for dtype, tf32 in ((torch.bfloat16, False), (torch.float32, True), (torch.float32, False)):
+            torch.backends.cuda.matmul.allow_tf32 = tf32
+            for op, inputs in calls(sizes, dtype, device).items():
+                if op != "memory_read":  # refine's kernels, without the gate
+                    results(getattr(memgan, op), inputs)
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """All comparisons; ``wrong`` names those that are too far off."""
     begun = time.perf_counter()
@@ -122,12 +134,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "wrong": [],
     }
     which = "large" if arguments.large else "small" if arguments.small else "all"
+    if which == "large":
+        profiled(arguments.device)
+        return found
     dtypes = [d for d in WORST if d in native.DTYPES[arguments.device]]
     for sizes in SIZES[which]:
-        for dtype in (torch.bfloat16, torch.float32) if arguments.large else dtypes:
+        for dtype in dtypes:
             for op, inputs in calls(sizes, dtype, arguments.device).items():
                 name = f"{op} {sizes} {str(dtype).removeprefix('torch.')}"
-                if arguments.small or arguments.large:
+                if which == "small":
                     results(getattr(memgan, op), inputs)
                     continue
                 worst = found["errors"][name] = compare(op, inputs)

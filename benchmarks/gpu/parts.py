@@ -28,6 +28,7 @@ class Part:
     seconds: float
     command: Command  # the call's arguments, where to leave JSON → words
     lacking: Callable[[], str | None] = nothing
+    together: bool = False  # with others: it measures nothing
 
 
 def module(name: str, *words: str) -> Command:
@@ -59,6 +60,14 @@ def kernels(arguments: argparse.Namespace, result: Path) -> list[str]:
     ]
 
 
+def compiling(arguments: argparse.Namespace, result: Path) -> list[str]:
+    quick = ("--quick",) if arguments.device == "cpu" else ()
+    return [
+        *(sys.executable, "-m", "benchmarks.memory.compiled", "--device", arguments.device),
+        *quick,
+    ]
+
+
 def model(arguments: argparse.Namespace, result: Path) -> list[str]:
     quick = ("--quick",) if arguments.device == "cpu" else ("--seconds", "10")
     return [
@@ -82,12 +91,13 @@ def sanitizer(arguments: argparse.Namespace, result: Path) -> list[str]:
 def profile(arguments: argparse.Namespace, result: Path) -> list[str]:
     return [
         *("ncu", "--clock-control", "none", "--kernel-name", "regex:attend|write|project", "--set", "basic"),
-        *("--section", "MemoryWorkloadAnalysis", "--section", "WarpStateStats", "--csv", "--page", "details"),
+        *("--section", "MemoryWorkloadAnalysis", "--section", "ComputeWorkloadAnalysis"),
+        *("--section", "SchedulerStats", "--section", "WarpStateStats", "--csv", "--page", "details"),
         *(
             "--log-file",
             str(arguments.out / "ncu.csv"),
             "--launch-count",
-            "40",
+            "70",
             sys.executable,
             "-m",
             "benchmarks.gpu.check",
@@ -119,12 +129,13 @@ def no_module(name: str) -> Callable[[], str | None]:
 
 
 PARTS = (
-    Part("facts", 60, check("--facts")),
-    Part("prebuilt", 90, check(), no_prebuilt),
-    Part("jit", 240, check("--built-here")),
-    Part("gradchecks", 90, suite("finite_differences"), no_module("pytest")),
-    Part("suite", 200, suite("not finite_differences"), no_module("pytest")),
-    Part("sanitizer", 150, sanitizer, no_tool("compute-sanitizer")),
+    Part("facts", 60, check("--facts"), together=True),
+    Part("prebuilt", 120, check(), no_prebuilt, together=True),
+    Part("jit", 240, check("--built-here"), together=True),
+    Part("gradchecks", 120, suite("finite_differences"), no_module("pytest"), together=True),
+    Part("suite", 200, suite("not finite_differences"), no_module("pytest"), together=True),
+    Part("sanitizer", 150, sanitizer, no_tool("compute-sanitizer"), together=True),
+    Part("compile", 150, compiling, together=True),
     Part("kernels", 200, kernels),
     Part("profile", 90, profile, no_tool("ncu")),
     Part("model", 150, model, no_module("benchmarks.model.__main__")),
