@@ -134,7 +134,7 @@ PARTS = (
     Part("jit", 240, check("--built-here"), together=True),
     Part("gradchecks", 120, suite("finite_differences"), no_module("pytest"), together=True),
     Part("suite", 200, suite("not finite_differences"), no_module("pytest"), together=True),
-    Part("sanitizer", 150, sanitizer, no_tool("compute-sanitizer"), together=True),
+    Part("sanitizer", 180, sanitizer, no_tool("compute-sanitizer"), together=True),
     Part("compile", 150, compiling, together=True),
     Part("kernels", 200, kernels),
     Part("profile", 90, profile, no_tool("ncu")),

@@ -11,25 +11,43 @@ import os
 import re
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
+SECONDS = 170  # of a tool
 
 
 def watch(tool: str, device: str, *filters: str) -> dict[str, Any]:
-    """What one tool found."""
+    """What one tool found, or that it did not end."""
     command = ["compute-sanitizer", "--tool", tool, *filters, "--error-exitcode", "9"]
     command += [sys.executable, "-m", "benchmarks.gpu.check", "--small", "--device", device]
     variables = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-    done = subprocess.run(
-        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+    begun = time.monotonic()
+    try:
+        done = subprocess.run(
+            command,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        said = (error.stdout or b"").decode(errors="replace")[-3000:]
+        return {"exit": None, "summary": [], "seconds": SECONDS, "said": f"did not end\n{said}"}
     told = re.findall(r"^=+ (?:ERROR|RACECHECK) SUMMARY: .*$", done.stdout, re.MULTILINE)
     if filters and not told:  # a version that does not know the filter looks at all kernels
         return watch(tool, device)
-    return {"exit": done.returncode, "summary": told, "said": done.stdout[-3000:] if done.returncode else ""}
+    return {
+        "exit": done.returncode,
+        "summary": told,
+        "seconds": round(time.monotonic() - begun, 1),
+        "said": done.stdout[-3000:] if done.returncode else "",
+    }
 
 
 def main() -> int:

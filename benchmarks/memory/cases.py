@@ -141,6 +141,7 @@ def providers(*, compiled: bool = True) -> dict[str, Refine]:
     found: dict[str, Refine] = {OURS: native, "definition, eager": definition}
     if compiled:
         torch._dynamo.reset()
+        torch._functorch.config.donated_buffer = False  # or a backward could not be timed again and again
         found["definition, torch.compile"] = torch.compile(definition, dynamic=False)
     found["released formulation"] = released_formulation.refine
     found["SDPA + gate"] = attention_and_gate.refine

@@ -217,6 +217,9 @@ inline float __expf(float x) { return std::exp(x); }
 struct alignas(8) float2 {
   float x, y;
 };
+struct alignas(8) uint2 {
+  uint32_t x, y;
+};
 struct alignas(16) float4 {
   float x, y, z, w;
 };

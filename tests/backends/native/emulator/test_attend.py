@@ -61,7 +61,11 @@ def test_results_and_gradients_are_as_exact_as_the_definition_s(
 TILES: dict[str, dict[str, int]] = {
     "paper": {"batch": 2, "channels": 32, "height": 12, "width": 12, "words": 18},
     "no tile": {"batch": 2, "channels": 20, "height": 9, "width": 11, "words": 31},
+    "several tiles a block": {"batch": 2, "channels": 64, "height": 23, "width": 23, "words": 14},
     "two passes": {"batch": 1, "channels": 24, "height": 5, "width": 16, "words": 41},
+    "eight warps": {"batch": 1, "channels": 100, "height": 20, "width": 25, "words": 20},
+    "eight warps, many words": {"batch": 1, "channels": 128, "height": 9, "width": 24, "words": 77},
+    "sums in memory": {"batch": 1, "channels": 132, "height": 9, "width": 24, "words": 20},
     "many words": {"batch": 1, "channels": 16, "height": 6, "width": 8, "words": 128},
     "the most": {"batch": 1, "channels": 256, "height": 3, "width": 7, "words": 128},
 }

@@ -6,9 +6,12 @@
 // 2t + 1: neighbours, as the results of one product and the factors of the next want them.
 #pragma once
 
-#include "device.h"
+#include "attend_words.h"
 
 namespace memgan::cuda {
+
+constexpr double kLog2e = 1.4426950408889634;
+constexpr float kLowest = -3e38f;  // instead of -inf, which less itself is no number
 
 struct Left {  // 16 of m, 16 of k
   uint32_t x[2][4];
@@ -32,6 +35,14 @@ struct Engine {  // bfloat16 and float16
     MEMGAN_UNROLL
     for (int i = 0; i < 4; ++i) to.x[i / 2][i % 2] = four[i];
   }
+  // The same out of a matrix that lies as [k][n].
+  MEMGAN_DEVICE static void right_turned(Right& to, const S* matrix, int row, int n, int k) {
+    const int lane = int(threadIdx.x) % kWarp;
+    uint32_t four[4];
+    load_matrices<true>(four, matrix + (k + lane / 8 % 2 * 8 + lane % 8) * row + n + lane / 16 * 8);
+    MEMGAN_UNROLL
+    for (int i = 0; i < 4; ++i) to.x[i / 2][i % 2] = four[i];
+  }
   // The results of a product with 16 words as the right factor of the next: s[0] and s[1] hold 8 words each.
   MEMGAN_DEVICE static void right_of(Right& to, const float (&low)[4], const float (&high)[4]) {
     MEMGAN_UNROLL
@@ -43,21 +54,17 @@ struct Engine {  // bfloat16 and float16
   MEMGAN_DEVICE static void multiply(float (&c)[4], const Left& a, const Right& b, int n) {
     mma(S{}, c, a.x[0], {b.x[n][0], b.x[n][1]});
   }
-  // Sums over k of products of two left factors' equal places, rows g and g + 8.
-  MEMGAN_DEVICE static void add_dots(float (&dot)[2], const Left& a, const Left& b) {
+  // What `right_of` made of 16 words, to where it is a left factor again: [pixel][word], `at` that of the lane's row
+  // and two words.
+  MEMGAN_DEVICE static void store_right(S* at, int row, const Right& x) {
     MEMGAN_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      MEMGAN_UNROLL
-      for (int half = 0; half < 2; ++half)
-        dot[i % 2] += read(S{uint16_t(a.x[0][i] >> 16 * half)}) * read(S{uint16_t(b.x[0][i] >> 16 * half)});
-    }
+    for (int i = 0; i < 4; ++i) *reinterpret_cast<uint32_t*>(at + i / 2 * 8 * row + i % 2 * 8) = x.x[i / 2][i % 2];
   }
   MEMGAN_DEVICE static void store_pair(S* to, float first, float second) {
     *reinterpret_cast<uint32_t*>(to) = packed_pair<S>(first, second);
   }
   MEMGAN_DEVICE static float2 load_pair(const S* from) {
-    const uint32_t bits = *reinterpret_cast<const uint32_t*>(from);
-    return {read(S{uint16_t(bits)}), read(S{uint16_t(bits >> 16)})};
+    return unpacked_pair<S>(*reinterpret_cast<const uint32_t*>(from));
   }
 };
 
@@ -87,6 +94,15 @@ struct Engine<float> {
       }
     }
   }
+  MEMGAN_DEVICE static void right_turned(Right& to, const S* matrix, int row, int n, int k) {
+    const int lane = int(threadIdx.x) % kWarp;
+    const S* at = matrix + (k + lane % 4 * 2) * row + n + lane / 4;
+    MEMGAN_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      MEMGAN_UNROLL
+      for (int i = 0; i < 4; ++i) to.x[half][i] = to_tf32(at[(i / 2 * 8 + i % 2) * row + 8 * half]);
+    }
+  }
   MEMGAN_DEVICE static void right_of(Right& to, const float (&low)[4], const float (&high)[4]) {
     MEMGAN_UNROLL
     for (int n = 0; n < 2; ++n) {
@@ -101,12 +117,11 @@ struct Engine<float> {
     mma(0.f, c, a.x[0], {b.x[n][0], b.x[n][1]});
     mma(0.f, c, a.x[1], {b.x[n][2], b.x[n][3]});
   }
-  MEMGAN_DEVICE static void add_dots(float (&dot)[2], const Left& a, const Left& b) {
+  MEMGAN_DEVICE static void store_right(S* at, int row, const Right& x) {
     MEMGAN_UNROLL
-    for (int step = 0; step < 2; ++step) {
-      MEMGAN_UNROLL
-      for (int i = 0; i < 4; ++i) dot[i % 2] += bits_as_float(a.x[step][i]) * bits_as_float(b.x[step][i]);
-    }
+    for (int i = 0; i < 4; ++i)
+      *reinterpret_cast<uint2*>(at + i / 2 * 8 * row + i % 2 * 8) =
+          uint2{x.x[i / 2][2 * (i % 2)], x.x[i / 2][2 * (i % 2) + 1]};
   }
   MEMGAN_DEVICE static void store_pair(S* to, float first, float second) {
     *reinterpret_cast<float2*>(to) = float2{first, second};
@@ -127,6 +142,46 @@ MEMGAN_DEVICE float sum_of_row(float x) {
   MEMGAN_UNROLL
   for (int step = 1; step < 4; step *= 2) x += __shfl_xor_sync(kAllLanes, x, step);
   return x;
+}
+
+// Of the lane that holds a row's first column.
+MEMGAN_DEVICE float of_first(float x) { return __shfl_sync(kAllLanes, x, int(threadIdx.x) % kWarp / 4 * 4); }
+
+// A number of each row of a product, by the lanes that hold rows g and g + 8 → by those that hold columns 2t and 2t + 1 of
+// the product turned.
+MEMGAN_DEVICE void of_columns(float (&to)[2][2], const float (&of_rows)[2]) {
+  const int t = int(threadIdx.x) % 4;
+  MEMGAN_UNROLL
+  for (int n = 0; n < 2; ++n) {
+    MEMGAN_UNROLL
+    for (int e = 0; e < 2; ++e) to[n][e] = __shfl_sync(kAllLanes, of_rows[n], t * 8 + e * 4);
+  }
+}
+
+// sigmoid(z) and 1 - sigmoid(z), as exact as factors of tensor cores need them.
+MEMGAN_DEVICE Gate<float> quick_gate(float z) {
+  const float t = quick_exp2(-fabsf(z) * float(kLog2e));
+  const float large = quick_reciprocal(1.f + t), small = t * large;
+  return z < 0.f ? Gate<float>{small, large} : Gate<float>{large, small};
+}
+
+// 16 channels by 16 pixels of a tile, from the lane's first pair on: what is left of it, and `o` added.
+template <typename E, typename S>
+MEMGAN_DEVICE void respond_with(const float (&o)[2][4], const float (&closed)[2][2], bool gated, S* at, int row) {
+  MEMGAN_UNROLL
+  for (int n = 0; n < 2; ++n) {
+    MEMGAN_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      S* pair = at + 8 * h * row + 8 * n;
+      float low = o[n][2 * h], high = o[n][2 * h + 1];
+      if (gated) {
+        const float2 x = E::load_pair(pair);
+        low += closed[n][0] * x.x;
+        high += closed[n][1] * x.y;
+      }
+      E::store_pair(pair, low, high);
+    }
+  }
 }
 
 }  // namespace memgan::cuda

@@ -5,7 +5,7 @@
 
 namespace memgan::cuda {
 
-constexpr int kFinishThreads = 256, kFinishChannels = 32;
+constexpr int kFinishThreads = 256, kFinishChannels = 32, kFinishAtOnce = 8;
 
 // Of dynamic shared memory: sums of dz a_l, and of dz behind them; the list of real words; where each word is in it.
 template <typename T>
@@ -24,7 +24,14 @@ __global__ void __launch_bounds__(kFinishThreads) attend_finish_image(const __gr
   const T* partial = static_cast<const T*>(a.partial) + blockIdx.x * a.chunks * size;
   const auto total = [&](int64_t i) {
     T sum = 0;
-    for (int64_t chunk = 0; chunk < a.chunks; ++chunk) sum += partial[chunk * size + i];
+    for (int64_t chunk = 0; chunk < a.chunks; chunk += kFinishAtOnce) {
+      T next[kFinishAtOnce];  // on their way together, added in order
+      MEMGAN_UNROLL
+      for (int k = 0; k < kFinishAtOnce; ++k)
+        next[k] = chunk + k < a.chunks ? partial[(chunk + k) * size + i] : T(0);
+      MEMGAN_UNROLL
+      for (int k = 0; k < kFinishAtOnce; ++k) sum += next[k];
+    }
     return sum;
   };
   const int64_t values = (a.L + 1) * a.C, reads = values + a.L * a.D;
@@ -58,14 +65,18 @@ __global__ void __launch_bounds__(kFinishThreads) attend_finish_image(const __gr
   if (blockIdx.y == 0 && thread == 0) gate[2 * a.C] = read_sum[a.L];
 }
 
-// Adds gate_partial over images → the gradients of the gate's weight and bias.
+// Adds gate_partial over images → the gradients of the gate's weight and bias; a warp a number.
 template <typename S>
 __global__ void __launch_bounds__(kFinishThreads) attend_finish_gate(const __grid_constant__ BackwardArgs a) {
   using T = typename Compute<S>::type;
-  const int64_t i = blockIdx.x * int64_t(kFinishThreads) + threadIdx.x;
-  if (i > 2 * a.C) return;
+  const int64_t i = (blockIdx.x * int64_t(kFinishThreads) + threadIdx.x) / kWarp;
+  if (i > 2 * a.C) return;  // the whole warp
   T sum = 0;
-  for (int64_t b = 0; b < a.B; ++b) sum += static_cast<const T*>(a.gate_partial)[b * (2 * a.C + 1) + i];
+  MEMGAN_UNROLL_BY(4)
+  for (int64_t b = threadIdx.x % kWarp; b < a.B; b += kWarp)
+    sum += static_cast<const T*>(a.gate_partial)[b * (2 * a.C + 1) + i];
+  sum = sum_of_warp(sum);
+  if (threadIdx.x % kWarp > 0) return;
   S* to = i < 2 * a.C ? static_cast<S*>(a.grad_weight) + i : static_cast<S*>(a.grad_bias);
   *to = written<S>(sum);
 }

@@ -2,6 +2,7 @@
 //
 //   z = w_r . r + sum_l a_l (w_o . v_l) + b: w_r is one more row of the first product, w_o . v_l one number a word,
 // and with g known before anything is read, r_new = sum_l (g a_l) v_l + (1 - g) r replaces r where it lies in the tile.
+// A block works on one image: its slots are packed while its warps' first tiles are under way.
 #pragma once
 
 #include "attend_engine.h"
@@ -12,7 +13,7 @@ namespace memgan::cuda {
 // Pixels of a tile: 128 bytes of a channel.
 template <typename S>
 constexpr int kTensorPixels = 128 / int(sizeof(S));
-constexpr int kForwardThreads = 128;  // at most
+constexpr int kForwardThreads = 128;  // at most, where lanes own pixels
 
 // What a block of `forward` keeps in shared memory.
 template <typename S, int kPixels, bool kLanes>
@@ -20,12 +21,14 @@ struct ForwardRoom {
   static constexpr int kUnit = kLanes ? 4 : 16;
   Room room;
   Packed<S, kUnit> packed;
+  int64_t tile_size;
   S* tiles;       // one a warp
   float* scores;  // [words and w_r][kPixels] a warp, where lanes own pixels
   MEMGAN_BOTH ForwardRoom(const AttendArgs& a, int warps, unsigned char* base)
       : room{base},
         packed(a, room),
-        tiles(room.take<S>(warps * Tile<S, kPixels>::size(a.C))),
+        tile_size(Tile<S>(kPixels, 0, kWarp).size(a.C)),
+        tiles(room.take<S>(warps * tile_size)),
         scores(room.take<float>(kLanes ? warps * int64_t(up_to<kUnit>(a.L + 1)) * kPixels : 0)) {}
 };
 
@@ -37,33 +40,40 @@ MEMGAN_DEVICE void forward_tiles(const ForwardArgs& a, Work&& work) {
   const int64_t b = blockIdx.x / a.blocks;
   const int channels = int(a.C);
   const int64_t tiles = (a.N + kPixels - 1) / kPixels;
-  S* tile = room.tiles + warp * Tile<S, kPixels>::size(a.C);
+  const Tile<S> own(kPixels, int(threadIdx.x) % kWarp, kWarp);
+  S* tile = room.tiles + warp * room.tile_size;
   const Way in = way_of<S>(a.r, a.C), out = way_of<S>(a.out, a.C);
+  int64_t i = blockIdx.x % a.blocks * warps + warp;
+  if (i < tiles) own.load(a.r, in, b, i * kPixels, a.N, channels, tile);
+  commit_copies();
   room.packed.pack(a, b);
-  for (int64_t i = blockIdx.x % a.blocks * warps + warp; i < tiles; i += a.blocks * warps) {
-    Tile<S, kPixels>::load(a.r, in, b, i * kPixels, a.N, channels, tile);
-    commit_copies();
+  while (i < tiles) {
     wait_for_copies<0>();
     __syncwarp();
     work(room, b, i * kPixels, tile);
     __syncwarp();
-    Tile<S, kPixels>::store(a.out, out, b, i * kPixels, a.N, channels, tile);
+    own.store(a.out, out, b, i * kPixels, a.N, channels, tile);
     __syncwarp();
+    i += a.blocks * warps;
+    if (i >= tiles) break;
+    own.load(a.r, in, b, i * kPixels, a.N, channels, tile);
+    commit_copies();
   }
 }
 
 // ---- tensor cores. A warp works on 16 * kHeight pixels at once and holds their scores in registers: kSixteens * 16
-// of words and w_r.
+// of w_r and words.
 
-template <typename S, int kSixteens, int kHeight>
+template <typename S, int kSixteens, int kPixels, int kHeight>
 struct TensorForward {
   using E = Engine<S>;
-  static constexpr int kPixels = kTensorPixels<S>;
+  static constexpr int row = kPixels + kVector<S>;  // of a tile
   const ForwardArgs& a;
   const Packed<S, 16>& packed;
   S* tile;
   int64_t b, first;
-  float bias;
+  float bias, scale;  // of exponents of two
+  int sixteens;       // that there are
 
   // Scores → g a_l; `closed` → 1 - g, of rows g and g + 8.
   MEMGAN_DEVICE void respond(float (&s)[2 * kSixteens][4], float (&closed)[2], int64_t p) const {
@@ -71,42 +81,41 @@ struct TensorForward {
     const bool gated = a.gate_weight != nullptr;
     MEMGAN_UNROLL
     for (int h = 0; h < 2; ++h) {
-      float largest = -INFINITY, z = 0, sum = 0, from_read = 0;
+      const float z = s[0][2 * h];  // of w_r where t is 0
+      if (t == 0) s[0][2 * h] = 0;
+      float largest = kLowest, sum = 0, from_read = 0;
       MEMGAN_UNROLL
       for (int j = 0; j < 2 * kSixteens; ++j) {
-        MEMGAN_UNROLL
-        for (int e = 0; e < 2; ++e) {
-          float& x = s[j][2 * h + e];
-          const int row = 8 * j + 2 * t + e;
-          if (row == packed.count) z = x;
-          x *= float(a.scale);
-          if (row < packed.count) largest = largest > x ? largest : x;
-        }
+        if (j / 2 >= sixteens) continue;
+        const float2 masked = *reinterpret_cast<const float2*>(packed.masked + 8 * j + 2 * t);
+        s[j][2 * h] = s[j][2 * h] * scale + masked.x;
+        s[j][2 * h + 1] = s[j][2 * h + 1] * scale + masked.y;
+        largest = fmaxf(largest, fmaxf(s[j][2 * h], s[j][2 * h + 1]));
       }
       largest = largest_of_row(largest);
       MEMGAN_UNROLL
       for (int j = 0; j < 2 * kSixteens; ++j) {
-        MEMGAN_UNROLL
-        for (int e = 0; e < 2; ++e) {
-          float& x = s[j][2 * h + e];
-          const int row = 8 * j + 2 * t + e;
-          x = row < packed.count ? __expf(x - largest) : 0.f;
-          sum += x;
-          if (gated && row < packed.count) from_read += x * packed.value_gate[row];
-        }
+        if (j / 2 >= sixteens) continue;
+        const float2 value_gate = *reinterpret_cast<const float2*>(packed.value_gate + 8 * j + 2 * t);
+        const float low = quick_exp2(s[j][2 * h] - largest), high = quick_exp2(s[j][2 * h + 1] - largest);
+        sum += low + high;
+        from_read += low * value_gate.x;
+        from_read += high * value_gate.y;
+        s[j][2 * h] = low;
+        s[j][2 * h + 1] = high;
       }
       sum = sum_of_row(sum);
-      float factor = packed.count > 0 ? 1.f / sum : 0.f;
+      float factor = packed.count > 0 ? quick_reciprocal(sum) : 0.f;
       if (a.attention != nullptr) write_rows(s, h, factor, p + 8 * h);
       if (gated) {
-        const Gate<float> gate = gate_of(sum_of_row(z + from_read * factor) + bias);
+        const Gate<float> gate = quick_gate(of_first(z) + sum_of_row(from_read) * factor + bias);
         closed[h] = gate.closed;
         factor *= gate.open;
       }
       MEMGAN_UNROLL
       for (int j = 0; j < 2 * kSixteens; ++j) {
-        MEMGAN_UNROLL
-        for (int e = 0; e < 2; ++e) s[j][2 * h + e] *= factor;
+        s[j][2 * h] *= factor;
+        s[j][2 * h + 1] *= factor;
       }
     }
   }
@@ -120,18 +129,18 @@ struct TensorForward {
     for (int j = 0; j < 2 * kSixteens; ++j) {
       MEMGAN_UNROLL
       for (int e = 0; e < 2; ++e) {
-        const int row = 8 * j + lane % 4 * 2 + e;
-        if (row < packed.count) to[packed.words[row] * a.N] = written<S>(s[j][2 * h + e] * factor);
+        const int l = 8 * j + lane % 4 * 2 + e;
+        if (l > 0 && l < packed.rows) to[packed.words[l - 1] * a.N] = written<S>(s[j][2 * h + e] * factor);
       }
     }
   }
   MEMGAN_DEVICE void write_padding() const {
     const int lane = int(threadIdx.x) % kWarp;
     S* to = static_cast<S*>(a.attention) + b * a.L * a.N + first;
-    int row = 0;
+    int word = 0;
     for (int64_t l = 0; l < a.L; ++l) {
-      if (row < packed.count && packed.words[row] == l) {
-        ++row;
+      if (word < packed.count && packed.words[word] == l) {
+        ++word;
         continue;
       }
       for (int p = lane; p < kPixels && first + p < a.N; p += kWarp) to[l * a.N + p] = written<S>(0.f);
@@ -140,8 +149,6 @@ struct TensorForward {
 
   MEMGAN_DEVICE void run(int m) const {
     const int lane = int(threadIdx.x) % kWarp, channels = up_to_16(a.C);
-    const int sixteens = up_to_16(packed.rows) / 16, words = up_to_16(packed.count) / 16;
-    constexpr int row = Tile<S, kPixels>::row;
     float s[kHeight][2 * kSixteens][4] = {};
     MEMGAN_NO_UNROLL
     for (int c = 0; c < channels; c += 16) {
@@ -166,11 +173,7 @@ struct TensorForward {
     for (int i = 0; i < kHeight; ++i) {
       float of_rows[2] = {};
       respond(s[i], of_rows, first + m + 16 * i);
-      MEMGAN_UNROLL
-      for (int n = 0; n < 2; ++n) {
-        MEMGAN_UNROLL
-        for (int e = 0; e < 2; ++e) closed[i][n][e] = __shfl_sync(kAllLanes, of_rows[n], lane % 4 * 8 + e * 4);
-      }
+      of_columns(closed[i], of_rows);
       MEMGAN_UNROLL
       for (int j = 0; j < kSixteens; ++j) E::right_of(weights[i][j], s[i][2 * j], s[i][2 * j + 1]);
     }
@@ -180,7 +183,7 @@ struct TensorForward {
       float o[kHeight][2][4] = {};
       MEMGAN_UNROLL
       for (int j = 0; j < kSixteens; ++j) {
-        if (j >= words) continue;
+        if (j >= sixteens) continue;
         Left v;
         E::left(v, packed.values, packed.row, 16 * j, d);
         MEMGAN_UNROLL
@@ -189,37 +192,24 @@ struct TensorForward {
           for (int n = 0; n < 2; ++n) E::multiply(o[i][n], v, weights[i][j], n);
         }
       }
+      S* at = tile + (d + lane / 4) * row + m + lane % 4 * 2;
       MEMGAN_UNROLL
-      for (int i = 0; i < kHeight; ++i) {
-        MEMGAN_UNROLL
-        for (int n = 0; n < 2; ++n) {
-          MEMGAN_UNROLL
-          for (int h = 0; h < 2; ++h) {
-            S* at = tile + (d + lane / 4 + 8 * h) * row + m + 16 * i + 8 * n + lane % 4 * 2;
-            float low = o[i][n][2 * h], high = o[i][n][2 * h + 1];
-            if (a.gate_weight != nullptr) {
-              const float2 r = E::load_pair(at);
-              low += closed[i][n][0] * r.x;
-              high += closed[i][n][1] * r.y;
-            }
-            E::store_pair(at, low, high);
-          }
-        }
-      }
+      for (int i = 0; i < kHeight; ++i) respond_with<E>(o[i], closed[i], a.gate_weight != nullptr, at + 16 * i, row);
     }
   }
 };
 
-// Blocks on a multiprocessor at least: the registers of more scores leave room for fewer.
-template <typename S, int kSixteens, int kHeight>
-__global__ void __launch_bounds__(
-    kForwardThreads, kSixteens == 2   ? 4
-                     : kSixteens == 5 ? 3
-                                      : 2) attend_forward_tensor(const __grid_constant__ ForwardArgs a) {
-  constexpr int kPixels = kTensorPixels<S>;
+// Warps on a multiprocessor at most: the registers of more scores leave room for fewer.
+constexpr int forward_warps(int sixteens) { return sixteens <= 5 ? 16 : 8; }
+
+template <typename S, int kSixteens, int kPixels, int kHeight>
+__global__ void __launch_bounds__(forward_warps(kSixteens) * kWarp, 1)
+    attend_forward_tensor(const __grid_constant__ ForwardArgs a) {
   const float bias = a.gate_bias == nullptr ? 0.f : read(*static_cast<const S*>(a.gate_bias));
+  const float scale = float(a.scale * kLog2e);
   forward_tiles<S, kPixels, false>(a, [&](const auto& room, int64_t b, int64_t first, S* tile) {
-    const TensorForward<S, kSixteens, kHeight> warp{a, room.packed, tile, b, first, bias};
+    const int sixteens = up_to_16(room.packed.rows) / 16;
+    const TensorForward<S, kSixteens, kPixels, kHeight> warp{a, room.packed, tile, b, first, bias, scale, sixteens};
     if (a.attention != nullptr) warp.write_padding();
     MEMGAN_NO_UNROLL
     for (int m = 0; m < kPixels; m += 16 * kHeight) warp.run(m);

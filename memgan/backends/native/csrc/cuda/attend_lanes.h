@@ -105,7 +105,7 @@ MEMGAN_DEVICE float softmax_of_column(float* s, int step, int count, float scale
 
 template <int kOwn>
 __global__ void __launch_bounds__(kForwardThreads, 3) attend_forward_lanes(const __grid_constant__ ForwardArgs a) {
-  constexpr int kPixels = kOwn * kWarp, ld = Tile<float, kPixels>::row;
+  constexpr int kPixels = kOwn * kWarp, ld = kPixels + kVector<float>;
   const bool gated = a.gate_weight != nullptr;
   const float bias = gated ? *static_cast<const float*>(a.gate_bias) : 0.f;
   forward_tiles<float, kPixels, true>(a, [&](const auto& room, int64_t b, int64_t first, float* tile) {

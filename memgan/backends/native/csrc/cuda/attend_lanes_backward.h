@@ -7,10 +7,38 @@
 
 namespace memgan::cuda {
 
+// Of a block, in shared memory. Scores are [word][pixel].
+template <int kPixels>
+struct LanesRoom {
+  Room room;
+  Packed<float, 4> packed;
+  int64_t tile_size, scores_size, words;
+  float *r, *G, *ds, *ga;  // one of each a warp
+  float* closed;           // [kPixels] a warp: 1 - g
+  float* read_lanes;       // [words][32] a warp: sums of dz a_l, and of dz behind the words, by lane
+  float* read_sums;        // [words] a warp
+  float* sums;             // as a chunk's partial sums, if they are kept here
+
+  MEMGAN_BOTH LanesRoom(const BackwardArgs& a, int warps, unsigned char* base)
+      : room{base},
+        packed(a, room),
+        tile_size(Tile<float>(kPixels, 0, kWarp).size(a.C)),
+        scores_size(int64_t(up_to<4>(a.L + 1)) * kPixels),
+        words(up_to<4>(a.L + 1)),
+        r(room.take<float>(warps * tile_size)),
+        G(room.take<float>(warps * tile_size)),
+        ds(room.take<float>(warps * scores_size)),
+        ga(room.take<float>(warps * scores_size)),
+        closed(room.take<float>(warps * kPixels)),
+        read_lanes(room.take<float>(warps * words * kWarp)),
+        read_sums(room.take<float>(warps * words)),
+        sums(room.take<float>(a.shared_sums ? partial_size(a) : 0)) {}
+};
+
 template <int kOwn>
 struct LanesBackward {
-  static constexpr int kPixels = kOwn * kWarp, row = Tile<float, kPixels>::row;
-  using Room = BackwardRoom<float, kPixels, true>;
+  static constexpr int kPixels = kOwn * kWarp, row = kPixels + kVector<float>;
+  using Room = LanesRoom<kPixels>;
   const BackwardArgs& a;
   const Room& room;
   const Packed<float, 4>& packed;
@@ -150,9 +178,49 @@ struct LanesBackward {
   }
 };
 
+// The block's walk over its chunk, a tile a warp at a time.
 template <int kOwn>
 __global__ void __launch_bounds__(kBackwardThreads, 1) attend_backward_lanes(const __grid_constant__ BackwardArgs a) {
-  backward_tiles<float, kOwn * kWarp, true, LanesBackward<kOwn>>(a);
+  constexpr int kPixels = kOwn * kWarp;
+  const int warps = int(blockDim.x) / kWarp, warp = int(threadIdx.x) / kWarp, thread = int(threadIdx.x);
+  LanesRoom<kPixels> room(a, warps, shared_memory());
+  const Chunk chunk(a);
+  const int64_t size = partial_size(a);
+  float* sums = a.shared_sums ? room.sums : chunk.partial;
+  const Way r_way = way_of<float>(a.r, a.C), G_way = way_of<float>(a.grad_out, a.C);
+  const Way out_way = way_of<float>(a.grad_r, a.C);
+  const int channels = int(a.C), stride = warps * kPixels;
+  const Tile<float> own(kPixels, thread % kWarp, kWarp);
+  float *r = room.r + warp * room.tile_size, *G = room.G + warp * room.tile_size;
+  int first = chunk.begin + warp * kPixels;
+  own.load(a.r, r_way, chunk.b, first, chunk.end, channels, r);
+  for (int64_t i = thread; i < size; i += blockDim.x) sums[i] = 0;
+  room.packed.pack(a, chunk.b);
+  LanesBackward<kOwn> work(a, room, chunk.b);
+  for (; first - warp * kPixels < chunk.end; first += stride) {
+    own.load(a.grad_out, G_way, chunk.b, first, chunk.end, channels, G);
+    commit_copies();
+    wait_for_copies<0>();
+    __syncwarp();
+    work.attend(r, G, first, chunk.end);
+    __syncthreads();  // ds and g a of all warps are there
+    work.sum(sums);
+    __syncthreads();  // and read: tiles of r and of G may be replaced, that of r while grad_r is worked out
+    own.load(a.r, r_way, chunk.b, first + stride, chunk.end, channels, r);
+    work.grad(G);
+    __syncwarp();
+    own.store(a.grad_r, out_way, chunk.b, first, chunk.end, channels, G);
+    __syncwarp();
+  }
+
+  commit_copies();  // the tile of r behind the last
+  wait_for_copies<0>();
+  work.read_sums();
+  __syncthreads();
+  add_read_sums(a, room.read_sums, int(room.words), room.packed.count, 0, room.packed.count, sums);
+  if (!a.shared_sums) return;
+  __syncthreads();
+  for (int64_t i = thread; i < size; i += blockDim.x) chunk.partial[i] = sums[i];
 }
 
 }  // namespace memgan::cuda

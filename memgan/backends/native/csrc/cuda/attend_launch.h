@@ -10,8 +10,8 @@
 
 namespace memgan::cuda {
 
-constexpr int64_t kWorkspaceBytes = 7 << 20;  // of scores under way and of partial sums
-constexpr int64_t kEnoughBlocks = 1024;       // more do not fill a GPU better
+constexpr int64_t kWorkspaceBytes = 31 << 20;  // of scores under way and of partial sums
+constexpr int64_t kEnoughBlocks = 1024;        // of the generic kernels: more do not fill a GPU better
 
 inline int64_t ceil_of(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
 inline int64_t computed_bytes(const AttendArgs& a) { return a.dtype == Dtype::float64 ? 8 : 4; }
@@ -22,6 +22,9 @@ inline bool fits_fast_kernels(const AttendArgs& a) {
 }
 inline bool on_tensor_cores(const AttendArgs& a) { return a.dtype != Dtype::float32 || a.tf32; }
 
+// Of rows of slots that a kernel on tensor cores is compiled for: the gate's and the words'.
+inline int sixteens_of(const AttendArgs& a) { return a.L + 1 <= 32 ? 2 : a.L + 1 <= 80 ? 5 : 9; }
+
 enum class Kernel { generic, tensor, two_pixels, one_pixel };
 
 // ---- forward
@@ -29,35 +32,57 @@ enum class Kernel { generic, tensor, two_pixels, one_pixel };
 struct ForwardPlan {
   Kernel kernel = Kernel::generic;
   int threads = kGenericPixels;
+  int pixels = 0;                   // of a warp's tile
   int64_t shared = 0, scratch = 0;  // bytes
   int64_t blocks = 0, blocks_of_image = 1;
 };
 
-// Warps of such blocks that a multiprocessor's shared memory has room for: beyond 16 no more are asked.
-inline int64_t resident_warps(int64_t bytes, int warps) {
+// Blocks that a multiprocessor's shared memory has room for: of those asked for.
+inline int64_t resident_blocks(int64_t bytes, int64_t asked) {
   const int64_t of_block = 1 << 10;  // the system's own
   const int64_t most = most_shared();
-  return bytes > most ? 0 : std::min<int64_t>(16, (most + of_block) / (bytes + of_block) * warps);
+  return bytes > most ? 0 : std::min<int64_t>(asked, (most + of_block) / (bytes + of_block));
 }
 
-// Blocks of a kernel whose warps take tiles on their own; returns how many warps are resident. 0: no room.
+// Into how many parts each image's tiles are split, one part a block: as many as take least time on a GPU that works on
+// `resident` blocks at once, where a block's beginning takes as long as two tiles.
+inline int64_t parts_of(int64_t images, int64_t tiles, int64_t resident, int64_t most) {
+  int64_t best = 1, least = INT64_MAX;
+  for (int64_t parts = 1; parts <= std::min(tiles, most); ++parts) {
+    const int64_t time = ceil_of(images * parts, resident) * (ceil_of(tiles, parts) + 2);
+    if (time < least) best = parts, least = time;
+  }
+  return best;
+}
+constexpr int64_t kMostParts = 256;
+
+// Blocks of a kernel whose warps take tiles on their own, at most `most` warps a block and `resident` of a
+// multiprocessor; returns how many are resident. 0: no room.
 template <typename S, int kPixels, bool kLanes>
-int64_t plan_tiles(const ForwardArgs& a, Kernel kernel, ForwardPlan& plan) {
+int64_t plan_tiles(const ForwardArgs& a, Kernel kernel, int most, int64_t resident, ForwardPlan& plan) {
   const int64_t tiles = ceil_of(a.N, kPixels);
   int64_t best = 0;
-  for (int warps = kForwardThreads / kWarp; warps > 0; warps /= 2) {
+  for (int warps = most; warps > 0; warps /= 2) {
     const int64_t bytes = ForwardRoom<S, kPixels, kLanes>(a, warps, nullptr).room.used;
-    const int64_t resident = resident_warps(bytes, warps);
-    if (resident <= best) continue;
-    best = resident;
-    const int64_t each = std::clamp<int64_t>(a.B * tiles / (warps * kEnoughBlocks), 1, 4);  // tiles of a warp
+    const int64_t blocks = resident_blocks(bytes, resident / warps);
+    if (blocks * warps <= best) continue;
+    best = blocks * warps;
     plan.kernel = kernel;
     plan.threads = warps * kWarp;
     plan.shared = bytes;
-    plan.blocks_of_image = ceil_of(tiles, warps * each);
+    plan.pixels = kPixels;
+    plan.blocks_of_image = parts_of(a.B, ceil_of(tiles, warps), multiprocessors() * blocks, kMostParts);
     plan.blocks = a.B * plan.blocks_of_image;
   }
   return best;
+}
+
+// On tensor cores: 128 bytes of each channel where those tiles leave room for many warps, else 64.
+template <typename S>
+int64_t plan_tensor(const ForwardArgs& a, ForwardPlan& plan) {
+  const int sixteens = sixteens_of(a), resident = forward_warps(sixteens);
+  if (sixteens == 2 && a.C <= 64) return plan_tiles<S, kTensorPixels<S>, false>(a, Kernel::tensor, 8, resident, plan);
+  return plan_tiles<S, kTensorPixels<S> / 2, false>(a, Kernel::tensor, resident, resident, plan);
 }
 
 constexpr int64_t kEnoughWarps = 8;  // that two pixels a lane are better than more warps
@@ -67,10 +92,10 @@ ForwardPlan plan_of(const ForwardArgs& a) {
   ForwardPlan plan;
   if constexpr (sizeof(S) < 8) {
     if (fits_fast_kernels(a)) {
-      if (on_tensor_cores(a) && plan_tiles<S, kTensorPixels<S>, false>(a, Kernel::tensor, plan) > 0) return plan;
+      if (on_tensor_cores(a) && plan_tensor<S>(a, plan) > 0) return plan;
       if constexpr (sizeof(S) == 4) {
-        if (plan_tiles<S, 2 * kWarp, true>(a, Kernel::two_pixels, plan) >= kEnoughWarps) return plan;
-        if (plan_tiles<S, kWarp, true>(a, Kernel::one_pixel, plan) > 0) return plan;
+        if (plan_tiles<S, 2 * kWarp, true>(a, Kernel::two_pixels, 4, 12, plan) >= kEnoughWarps) return plan;
+        if (plan_tiles<S, kWarp, true>(a, Kernel::one_pixel, 4, 12, plan) > 0) return plan;
       }
     }
   }
@@ -94,10 +119,12 @@ const char* forward_of(ForwardArgs a, void* stream) {
   a.blocks = plan.blocks_of_image;
   if constexpr (sizeof(S) < 8) {
     if (plan.kernel == Kernel::tensor) {
-      const int64_t rows = a.L + (a.gate_weight != nullptr);
-      if (rows <= 32) return launch(attend_forward_tensor<S, 2, 2>, grid, a);
-      if (rows <= 80) return launch(attend_forward_tensor<S, 5, 1>, grid, a);
-      return launch(attend_forward_tensor<S, 9, 1>, grid, a);
+      constexpr int kWide = kTensorPixels<S>, kNarrow = kWide / 2;
+      const int sixteens = sixteens_of(a);
+      if (plan.pixels == kWide) return launch(attend_forward_tensor<S, 2, kWide, 2>, grid, a);
+      if (sixteens == 2) return launch(attend_forward_tensor<S, 2, kNarrow, 1>, grid, a);
+      if (sixteens == 5) return launch(attend_forward_tensor<S, 5, kNarrow, 1>, grid, a);
+      return launch(attend_forward_tensor<S, 9, kNarrow, 1>, grid, a);
     }
   }
   if constexpr (std::is_same_v<S, float>) {
@@ -113,26 +140,55 @@ struct BackwardPlan {
   Kernel kernel = Kernel::generic;
   int threads = kGenericPixels;
   bool shared_sums = false;
+  int warps = 0;                                     // that a kernel on tensor cores is compiled for; 0: any
   int64_t pixels = 0;                                // that a block takes at a time
+  int64_t resident = 1;                              // blocks of a multiprocessor
   int64_t shared = 0, column = 0;                    // bytes of a block: shared memory, scores under way
   int64_t images = 1, chunks = 1, chunk_pixels = 0;  // of a launch
 };
 
-// The block that leaves most warps on a multiprocessor; sums go to memory only where they would leave fewer than four
-// in shared memory. Returns how many warps those are. 0: no room.
-template <typename S, int kPixels, bool kLanes>
-int64_t plan_chunks(BackwardArgs a, Kernel kernel, BackwardPlan& plan) {
+// On tensor cores, with sums in registers if there is a kernel for it; else where there is room. 0: nowhere.
+template <typename S>
+int64_t plan_tensor(BackwardArgs a, BackwardPlan& plan) {
+  const int sixteens = sixteens_of(a);
+  plan.kernel = Kernel::tensor;
+  const auto take = [&](int warps, bool in_registers, int64_t blocks) {
+    const int64_t bytes = TensorRoom<S>(a, warps, 0, nullptr).room.used;
+    plan.warps = in_registers ? warps : 0;
+    plan.threads = warps * kWarp;
+    plan.pixels = warps * 16;
+    plan.shared = bytes;
+    plan.shared_sums = a.shared_sums;
+    plan.resident = resident_blocks(bytes, blocks);
+    return plan.resident;
+  };
+  const int warps = a.C <= 64 ? 4 : 8;
+  if (sixteens < 9 && a.C <= 128 && take(warps, true, backward_blocks<S>(sixteens, warps)) > 0) return plan.resident;
+  for (const bool shared_sums : {true, false}) {
+    a.shared_sums = shared_sums;
+    for (const int each : {4, 2, 1})
+      if (take(each, false, 4) > 0) return plan.resident;
+  }
+  plan = BackwardPlan{};
+  return 0;
+}
+
+// On lanes: the block that leaves most warps on a multiprocessor; sums go to memory only where they would leave fewer
+// than four in shared memory. Returns how many warps those are. 0: no room.
+template <int kPixels>
+int64_t plan_lanes(BackwardArgs a, Kernel kernel, BackwardPlan& plan) {
   int64_t best = 0;
   for (const bool shared_sums : {true, false}) {
     a.shared_sums = shared_sums;
     for (const int warps : {4, 8, 2, 1}) {  // of as many resident warps rather two blocks: one loads while one computes
-      const int64_t bytes = BackwardRoom<S, kPixels, kLanes>(a, warps, nullptr).room.used;
-      const int64_t resident = resident_warps(bytes, warps);
-      if (resident <= best) continue;
-      best = resident;
+      const int64_t bytes = LanesRoom<kPixels>(a, warps, nullptr).room.used;
+      const int64_t blocks = resident_blocks(bytes, 8 / warps);
+      if (blocks * warps <= best) continue;
+      best = blocks * warps;
       plan.kernel = kernel;
       plan.threads = warps * kWarp;
       plan.pixels = warps * kPixels;
+      plan.resident = blocks;
       plan.shared = bytes;
       plan.shared_sums = shared_sums;
     }
@@ -146,11 +202,11 @@ BackwardPlan plan_of(const BackwardArgs& a) {
   BackwardPlan plan;
   if constexpr (sizeof(S) < 8) {
     if (fits_fast_kernels(a)) {
-      const bool tensor = on_tensor_cores(a) && plan_chunks<S, kBackwardPixels<S>, false>(a, Kernel::tensor, plan) > 0;
+      const bool tensor = on_tensor_cores(a) && plan_tensor<S>(a, plan) > 0;
       if constexpr (sizeof(S) == 4) {
-        if (!tensor && plan_chunks<S, 2 * kWarp, true>(a, Kernel::two_pixels, plan) < kEnoughWarps) {
+        if (!tensor && plan_lanes<2 * kWarp>(a, Kernel::two_pixels, plan) < kEnoughWarps) {
           BackwardPlan one;
-          if (plan_chunks<S, kWarp, true>(a, Kernel::one_pixel, one) > 0) plan = one;
+          if (plan_lanes<kWarp>(a, Kernel::one_pixel, one) > 0) plan = one;
         }
       }
     }
@@ -159,15 +215,16 @@ BackwardPlan plan_of(const BackwardArgs& a) {
     plan.pixels = kGenericPixels;
     plan.shared = generic_shared<typename Compute<S>::type>(a);
     plan.column = generic_backward_rows(a) * kGenericPixels * computed_bytes(a);
+    plan.resident = std::max<int64_t>(1, kEnoughBlocks / multiprocessors());
   }
   const int64_t bytes = partial_size(a) * computed_bytes(a) + plan.column;  // of one chunk
-  const int64_t most = std::clamp<int64_t>(kWorkspaceBytes / bytes, 1, kEnoughBlocks);
-  const int64_t wanted = std::max<int64_t>(1, most / std::clamp<int64_t>(a.B, 1, 64));
+  const int64_t images = std::max<int64_t>(1, a.B), fit = std::max<int64_t>(1, kWorkspaceBytes / bytes);
   const int64_t units = std::max<int64_t>(1, ceil_of(a.N, plan.pixels));
-  plan.chunk_pixels = plan.pixels * ceil_of(units, std::min(wanted, units));
+  const int64_t wanted = parts_of(
+      images, units, plan.resident * multiprocessors(), std::clamp<int64_t>(fit / images, 1, kMostParts));
+  plan.chunk_pixels = plan.pixels * ceil_of(units, wanted);
   plan.chunks = std::max<int64_t>(1, ceil_of(a.N, plan.chunk_pixels));
-  plan.images =
-      std::clamp<int64_t>(std::max<int64_t>(1, kWorkspaceBytes / bytes) / plan.chunks, 1, std::max<int64_t>(1, a.B));
+  plan.images = std::clamp<int64_t>(fit / plan.chunks, 1, images);
   return plan;
 }
 
@@ -175,10 +232,16 @@ template <typename S>
 const char* launch_chunks(const BackwardPlan& plan, const Grid& grid, const BackwardArgs& a) {
   if constexpr (sizeof(S) < 8) {
     if (plan.kernel == Kernel::tensor) {
-      const int64_t rows = a.L + 1;  // as BackwardRoom counts
-      if (rows <= 32) return launch(attend_backward_tensor<S, 2>, grid, a);
-      if (rows <= 80) return launch(attend_backward_tensor<S, 5>, grid, a);
-      return launch(attend_backward_tensor<S, 9>, grid, a);
+      const int sixteens = sixteens_of(a);
+      if (plan.warps == 4)
+        return sixteens == 2 ? launch(attend_backward_tensor<S, 2, 4>, grid, a)
+                             : launch(attend_backward_tensor<S, 5, 4>, grid, a);
+      if (plan.warps == 8)
+        return sixteens == 2 ? launch(attend_backward_tensor<S, 2, 8>, grid, a)
+                             : launch(attend_backward_tensor<S, 5, 8>, grid, a);
+      if (sixteens == 2) return launch(attend_backward_tensor<S, 2, 0>, grid, a);
+      if (sixteens == 5) return launch(attend_backward_tensor<S, 5, 0>, grid, a);
+      return launch(attend_backward_tensor<S, 9, 0>, grid, a);
     }
   }
   if constexpr (std::is_same_v<S, float>) {
@@ -214,7 +277,7 @@ const char* backward_of(BackwardArgs a, void* stream) {
     if (const char* error = launch(attend_finish_image<S>, finish, a)) return error;
   }
   if (a.gate_weight == nullptr) return nullptr;
-  return launch(attend_finish_gate<S>, {ceil_of(2 * a.C + 1, kFinishThreads), 1, kFinishThreads, 0, stream}, a);
+  return launch(attend_finish_gate<S>, {ceil_of((2 * a.C + 1) * kWarp, kFinishThreads), 1, kFinishThreads, 0, stream}, a);
 }
 
 // In a file of its own for each dtype: they are compiled at the same time.

@@ -37,23 +37,31 @@ struct Room {
   }
 };
 
-// The slots of one image: real words only, w_r behind the keys.
+// The slots of one image: real words only, and the gate's halves. On tensor cores those come first, w_r before the keys
+// and w_o before the values, so that the gate's logit is always in the same lane; on lanes w_r comes behind the keys.
 template <typename S, int kUnit>
 struct Packed {
-  int32_t* words;     // [L + 1]
-  float* value_gate;  // [L]: w_o . v_l
-  S *keys, *values;   // [L + 1][row], [L][row], and zeros up to kUnit words
+  static constexpr bool kTensor = kUnit == 16;
+  static constexpr int kFirst = kTensor ? 1 : 0;  // row of the first word
+  int32_t* words;                                 // [L + 1]
+  float* value_gate;                              // of each row: w_o . v_l; for tensor cores zero where there is no word
+  float* masked;                                  // for tensor cores, of each row: 0, or -inf where there is no word
+  S *keys, *values;                               // [rows][row], and zeros up to kUnit rows
   int row;
-  int count = 0, rows = 0;  // real words; and w_r, where there is a gate
+  int count = 0, rows = 0;  // real words; rows of keys
 
+  MEMGAN_BOTH static int64_t height(int64_t words) { return up_to<kUnit>(words); }
   MEMGAN_BOTH Packed(const AttendArgs& a, Room& room)
       : words(room.take<int32_t>(a.L + 1)),
-        value_gate(room.take<float>(a.L)),
-        keys(room.take<S>(int64_t(up_to<kUnit>(a.L + 1)) * row_of<S>(a.C))),
-        values(room.take<S>(int64_t(up_to<kUnit>(a.L)) * row_of<S>(a.C))),
+        value_gate(room.take<float>(height(a.L + 1))),
+        masked(room.take<float>(kTensor ? height(a.L + 1) : 0)),
+        keys(room.take<S>(height(a.L + 1) * row_of<S>(a.C))),
+        values(room.take<S>(height(a.L + kFirst) * row_of<S>(a.C))),
         row(row_of<S>(a.C)) {}
 
-  MEMGAN_DEVICE void copy(const AttendArgs& a, const Slots& from, int64_t b, int height, const S* last, S* to) const {
+  // Row l of `to` is word l - kFirst; `gate` is row `of_gate`; zeros elsewhere.
+  MEMGAN_DEVICE void copy(
+      const AttendArgs& a, const Slots& from, int64_t b, int height, const S* gate, int of_gate, S* to) const {
     const int vectors = up_to_16(a.C) / kVector<S>;
     const bool whole = from.channel == 1 && from.word % kVector<S> == 0 && from.batch % kVector<S> == 0 &&
                        reinterpret_cast<uintptr_t>(from.data) % 16 == 0;
@@ -62,34 +70,42 @@ struct Packed {
       S* at = to + l * row + c;
       const S* source = static_cast<const S*>(from.data) + b * from.batch;
       int64_t step = from.channel;
-      if (l < count) source += words[l] * from.word + c * from.channel;
-      else if (l == count && last != nullptr) source = last + c, step = 1;
+      const bool word = l >= kFirst && l - kFirst < count;
+      if (word) source += words[l - kFirst] * from.word + c * from.channel;
+      else if (l == of_gate && gate != nullptr) source = gate + c, step = 1;
       else source = nullptr;
-      if (source == nullptr || (whole && l < count && c + kVector<S> <= a.C)) {
+      if (source == nullptr || (whole && word && c + kVector<S> <= a.C)) {
         copy_16(at, source == nullptr ? from.data : source, source != nullptr);
       } else {
         for (int e = 0; e < kVector<S>; ++e) at[e] = c + e < a.C ? source[e * step] : written<S>(0.f);
       }
     }
   }
-  // All threads of the block; behind it the slots may be read.
+  // All threads of the block; behind it the slots may be read, and every copy begun before has landed.
   MEMGAN_DEVICE void pack(const AttendArgs& a, int64_t b) {
-    const bool gated = a.gate_weight != nullptr;
+    const S* gate = static_cast<const S*>(a.gate_weight);
     count = find_real_words(a, b, words);
-    rows = count + gated;
-    copy(a, a.keys, b, up_to<kUnit>(rows), static_cast<const S*>(a.gate_weight), keys);
-    copy(a, a.values, b, up_to<kUnit>(count), nullptr, values);
+    rows = kTensor ? count + 1 : count + (gate != nullptr);
+    const int of_values = kTensor ? rows : count;
+    copy(a, a.keys, b, up_to<kUnit>(rows), gate, kTensor ? 0 : count, keys);
+    copy(a, a.values, b, up_to<kUnit>(of_values), kTensor && gate != nullptr ? gate + a.C : nullptr, 0, values);
+    if constexpr (kTensor) {
+      for (int l = int(threadIdx.x); l < up_to<kUnit>(rows); l += int(blockDim.x)) {
+        masked[l] = l > 0 && l < rows ? 0.f : -INFINITY;
+        value_gate[l] = 0;
+      }
+    }
     commit_copies();
     wait_for_copies<0>();
     __syncthreads();
-    if (!gated) return;
+    if (gate == nullptr) return;
     const int warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp;
-    const S* weight = static_cast<const S*>(a.gate_weight) + a.C;
+    const S* weight = kTensor ? values : gate + a.C;
     for (int l = warp; l < count; l += int(blockDim.x) / kWarp) {
       float sum = 0;
-      for (int d = lane; d < a.C; d += kWarp) sum += read(weight[d]) * read(values[l * row + d]);
+      for (int d = lane; d < a.C; d += kWarp) sum += read(weight[d]) * read(values[(kFirst + l) * row + d]);
       sum = sum_of_warp(sum);
-      if (lane == 0) value_gate[l] = sum;
+      if (lane == 0) value_gate[kFirst + l] = sum;
     }
     __syncthreads();
   }
@@ -105,75 +121,82 @@ MEMGAN_DEVICE Way way_of(const View& view, int64_t channels) {
   return Way::single;
 }
 
-// kPixels pixels of an image from `first` on, those before `end` only, into or out of a tile; by one warp.
-template <typename S, int kPixels>
+// A tile of `pixels` pixels, a power of two, as a group of threads fills and empties it: a warp (thread its lane), or a
+// block.
+template <typename S>
 struct Tile {
-  static constexpr int row = kPixels + kVector<S>;
-  static constexpr int vectors = kPixels / kVector<S>;
+  int pixels, row, thread, threads;
+  MEMGAN_BOTH Tile(int pixels, int thread, int threads)
+      : pixels(pixels), row(pixels + kVector<S>), thread(thread), threads(threads) {}
 
-  MEMGAN_BOTH static int64_t size(int64_t channels) { return int64_t(up_to_16(channels)) * row; }
+  MEMGAN_BOTH int64_t size(int64_t channels) const { return int64_t(up_to_16(channels)) * row; }
 
-  // Copies go on behind it: commit and wait, then __syncwarp.
-  MEMGAN_DEVICE static void load(
-      const Pixels& from, Way way, int64_t b, int64_t first, int64_t end, int channels, S* tile) {
-    const int lane = int(threadIdx.x) % kWarp;
+  // The pixels of an image from `first` on, those before `end` only. Copies go on behind it: commit and wait, then a
+  // barrier of the group.
+  MEMGAN_DEVICE void load(
+      const Pixels& from, Way way, int64_t b, int64_t first, int64_t end, int channels, S* tile) const {
     const S* image = static_cast<const S*>(from.data) + b * from.batch + first * from.pixel;
-    const int pixels = end - first < kPixels ? (end > first ? int(end - first) : 0) : kPixels;
+    const int inside = end - first < pixels ? (end > first ? int(end - first) : 0) : pixels;
+    const int vectors = pixels / kVector<S>, p = thread % vectors * kVector<S>, step = threads / vectors;
     if (way == Way::channels) {
       // 16 pixels and 32 bytes of each at a time: whole sectors of memory, and two ways into a bank.
       const int sixteens = channels / kVector<S>;
-      for (int i = lane; i < (kPixels / 16) * ((sixteens + 1) / 2) * kWarp; i += kWarp) {
-        const int block = i / kWarp, c = (block / (kPixels / 16) * 2 + lane % 2) * kVector<S>;
-        const int p = block % (kPixels / 16) * 16 + lane / 2;
+      for (int i = thread; i < (pixels / 16) * ((sixteens + 1) / 2) * kWarp; i += threads) {
+        const int lane = i % kWarp, block = i / kWarp, c = (block / (pixels / 16) * 2 + lane % 2) * kVector<S>;
+        const int q = block % (pixels / 16) * 16 + lane / 2;
         if (c >= channels) continue;
         uint4 bits{0, 0, 0, 0};
-        if (p < pixels) bits = *reinterpret_cast<const uint4*>(image + p * from.pixel + c);
+        if (q < inside) bits = *reinterpret_cast<const uint4*>(image + q * from.pixel + c);
         const Sixteen<S> numbers{bits};
         MEMGAN_UNROLL
-        for (int e = 0; e < kVector<S>; ++e) tile[(c + e) * row + p] = numbers[e];
+        for (int e = 0; e < kVector<S>; ++e) tile[(c + e) * row + q] = numbers[e];
       }
+    } else if (way == Way::pixels && p + kVector<S> <= inside) {
+      int c = thread / vectors;
+      const S* source = image + c * from.row + p;
+      S* at = tile + c * row + p;
+      const int64_t next = step * from.row;
+      MEMGAN_UNROLL_BY(8)
+      for (; c < channels; c += step, source += next, at += step * row) copy_16(at, source);
     } else {
-      for (int i = lane; i < channels * vectors; i += kWarp) {
-        const int c = i / vectors, p = i % vectors * kVector<S>;
+      for (int c = thread / vectors; c < channels; c += step) {
         const S* source = image + c * from.row + p * from.pixel;
-        S* at = tile + c * row + p;
-        if (p >= pixels || (way == Way::pixels && p + kVector<S> <= pixels)) {
-          copy_16(at, p < pixels ? source : from.data, p < pixels);
-        } else {
-          for (int e = 0; e < kVector<S>; ++e) at[e] = p + e < pixels ? source[e * from.pixel] : written<S>(0.f);
-        }
+        for (int e = 0; e < kVector<S>; ++e)
+          tile[c * row + p + e] = p + e < inside ? source[e * from.pixel] : written<S>(0.f);
       }
     }
-    for (int i = lane; i < (up_to_16(channels) - channels) * vectors; i += kWarp)
-      copy_16(tile + (channels + i / vectors) * row + i % vectors * kVector<S>, from.data, false);
+    for (int c = channels + thread / vectors; c < up_to_16(channels); c += step)
+      *reinterpret_cast<uint4*>(tile + c * row + p) = uint4{0, 0, 0, 0};
   }
 
-  MEMGAN_DEVICE static void store(
-      const MutablePixels& to, Way way, int64_t b, int64_t first, int64_t end, int channels, const S* tile) {
-    const int lane = int(threadIdx.x) % kWarp;
+  MEMGAN_DEVICE void store(
+      const MutablePixels& to, Way way, int64_t b, int64_t first, int64_t end, int channels, const S* tile) const {
     S* image = static_cast<S*>(to.data) + b * to.batch + first * to.pixel;
-    const int pixels = end - first < kPixels ? (end > first ? int(end - first) : 0) : kPixels;
+    const int inside = end - first < pixels ? (end > first ? int(end - first) : 0) : pixels;
+    const int vectors = pixels / kVector<S>, p = thread % vectors * kVector<S>, step = threads / vectors;
     if (way == Way::channels) {
       const int sixteens = channels / kVector<S>;
-      for (int i = lane; i < (kPixels / 16) * ((sixteens + 1) / 2) * kWarp; i += kWarp) {
-        const int block = i / kWarp, c = (block / (kPixels / 16) * 2 + lane % 2) * kVector<S>;
-        const int p = block % (kPixels / 16) * 16 + lane / 2;
-        if (c >= channels || p >= pixels) continue;
+      for (int i = thread; i < (pixels / 16) * ((sixteens + 1) / 2) * kWarp; i += threads) {
+        const int lane = i % kWarp, block = i / kWarp, c = (block / (pixels / 16) * 2 + lane % 2) * kVector<S>;
+        const int q = block % (pixels / 16) * 16 + lane / 2;
+        if (c >= channels || q >= inside) continue;
         Sixteen<S> numbers{uint4{0, 0, 0, 0}};
         MEMGAN_UNROLL
-        for (int e = 0; e < kVector<S>; ++e) numbers.set(e, tile[(c + e) * row + p]);
-        *reinterpret_cast<uint4*>(image + p * to.pixel + c) = numbers.bits;
+        for (int e = 0; e < kVector<S>; ++e) numbers.set(e, tile[(c + e) * row + q]);
+        *reinterpret_cast<uint4*>(image + q * to.pixel + c) = numbers.bits;
       }
-      return;
-    }
-    for (int i = lane; i < channels * vectors; i += kWarp) {
-      const int c = i / vectors, p = i % vectors * kVector<S>;
+    } else if (way == Way::pixels && p + kVector<S> <= inside) {
+      int c = thread / vectors;
+      S* target = image + c * to.row + p;
       const S* at = tile + c * row + p;
-      S* target = image + c * to.row + p * to.pixel;
-      if (way == Way::pixels && p + kVector<S> <= pixels) {
+      const int64_t next = step * to.row;
+      MEMGAN_UNROLL_BY(8)
+      for (; c < channels; c += step, target += next, at += step * row)
         *reinterpret_cast<uint4*>(target) = *reinterpret_cast<const uint4*>(at);
-      } else {
-        for (int e = 0; e < kVector<S> && p + e < pixels; ++e) target[e * to.pixel] = at[e];
+    } else {
+      for (int c = thread / vectors; c < channels; c += step) {
+        S* target = image + c * to.row + p * to.pixel;
+        for (int e = 0; e < kVector<S> && p + e < inside; ++e) target[e * to.pixel] = tile[c * row + p + e];
       }
     }
   }

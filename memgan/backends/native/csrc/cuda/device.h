@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #if defined(__CUDACC__)
 #include <cuda_bf16.h>
@@ -16,10 +17,13 @@
 #include <atomic>
 #define MEMGAN_UNROLL _Pragma("unroll")
 #define MEMGAN_NO_UNROLL _Pragma("unroll 1")
+#define MEMGAN_PRAGMA(words) _Pragma(#words)
+#define MEMGAN_UNROLL_BY(count) MEMGAN_PRAGMA(unroll count)
 #else
 #include "emulator.h"
 #define MEMGAN_UNROLL
 #define MEMGAN_NO_UNROLL
+#define MEMGAN_UNROLL_BY(count)
 #endif
 
 #define MEMGAN_DEVICE __device__ __forceinline__
@@ -77,11 +81,46 @@ MEMGAN_DEVICE S written(typename Compute<S>::type x) {
   return stored;
 }
 
-// Two numbers as a tensor core takes them, the first in the low half.
+// Two numbers as a tensor core takes them, the first in the low half, and back.
+#if defined(__CUDACC__)
 template <typename S>
 MEMGAN_DEVICE uint32_t packed_pair(float low, float high) {
+  if constexpr (std::is_same_v<S, Bf16>) {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+  } else {
+    const __half2 pair = __floats2half2_rn(low, high);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+  }
+}
+#else
+template <typename S>
+inline uint32_t packed_pair(float low, float high) {
   return uint32_t(written<S>(low).bits) | uint32_t(written<S>(high).bits) << 16;
 }
+#endif
+template <typename S>
+MEMGAN_DEVICE float2 unpacked_pair(uint32_t pair) {
+  if constexpr (std::is_same_v<S, Bf16>) return {bits_as_float(pair << 16), bits_as_float(pair & 0xffff0000u)};
+  else return {read(S{uint16_t(pair)}), read(S{uint16_t(pair >> 16)})};
+}
+
+// Within two units in the last place of float32; subnormal numbers count as zeros.
+#if defined(__CUDACC__)
+MEMGAN_DEVICE float quick_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+MEMGAN_DEVICE float quick_reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+#else
+inline float quick_exp2(float x) { return std::exp2(x); }
+inline float quick_reciprocal(float x) { return 1.f / x; }
+#endif
 
 // Sixteen bytes as numbers, in registers: every index must be known when the kernel is compiled.
 template <typename S>
@@ -225,6 +264,12 @@ inline int64_t most_shared() {
   return bytes;
 }
 
+inline int64_t multiprocessors() {
+  int device = 0, count = 1;
+  if (cudaGetDevice(&device) != cudaSuccess) return 1;
+  return cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device) == cudaSuccess ? count : 1;
+}
+
 // nullptr, or the words of CUDA's error. A grid without blocks is no launch and no error.
 template <typename Args>
 const char* launch(void (*kernel)(Args), const Grid& grid, const Args& args) {
@@ -244,6 +289,7 @@ const char* launch(void (*kernel)(Args), const Grid& grid, const Args& args) {
 }
 #else
 inline int64_t most_shared() { return emulator::most_shared(); }
+inline int64_t multiprocessors() { return 2; }
 
 template <typename Args>
 const char* launch(void (*kernel)(Args), const Grid& grid, const Args& args) {
