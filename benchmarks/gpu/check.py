@@ -144,7 +144,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 name = f"{op} {sizes} {str(dtype).removeprefix('torch.')}"
                 if which == "small":
                     results(getattr(memgan, op), inputs)
-                    print(f"{time.perf_counter() - begun:.1f} s: {name}", flush=True)  # under a sanitizer it is slow
+                    print(
+                        f"{time.perf_counter() - begun:.1f} s: {name}", flush=True
+                    )  # under a sanitizer it is slow
                     continue
                 worst = found["errors"][name] = compare(op, inputs)
                 if not worst < WORST[dtype]:

@@ -15,7 +15,7 @@ import torch
 
 import memgan
 from benchmarks.common.facts import facts as facts_of
-from benchmarks.memory import cases, measure, on_cuda, pages, report
+from benchmarks.memory import cases, layer, measure, on_cuda, pages, report
 
 # Relative to the largest value; the widest of all providers in that dtype, whose rounding differs.
 TOLERANCE = {"float32": 2e-4, "tf32": 2e-2, "bfloat16": 4e-2, "float16": 1e-2}
@@ -117,6 +117,10 @@ def main() -> int:
         store(rows, facts, out)  # so far: what follows may not end
     if rows:
         report.plot(rows, facts, out.with_suffix(".svg"))
+        for case in chosen if not wrong else ():
+            rows += layer.rows(case, seconds / 2)
+        layer.print_rows([row for row in rows if row["mode"] in layer.MODES])
+        store(rows, facts, out)
         for case in chosen if arguments.device == "cpu" and not wrong else ():
             rows += pages.rows(case, seconds / 2)
         report.print_pages([row for row in rows if row["mode"] in pages.MODES])

@@ -83,10 +83,15 @@ class Replay:
 
 def step(mode: str, refine: Refine, inputs: Inputs) -> Replay:
     """One repetition of ``mode``."""
+    return replayed(inputs, lambda each: _works(mode, refine, each))
+
+
+def replayed(inputs: Inputs, work: Callable[[Inputs], Callable[[], object]]) -> Replay:
+    """What ``work`` makes of each copy of the inputs, captured on a stream of its own."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        works = [_works(mode, refine, each) for each in copies(inputs)]
+        works = [work(each) for each in copies(inputs)]
     return Replay(works, stream)
 
 

@@ -28,16 +28,15 @@ struct Chunk {
         partial(static_cast<float*>(a.partial) + blockIdx.x * partial_size(a)) {}
 };
 
-// The sums of dz a_l of all warps, each in its own `words` of `of_warps`, and of dz in row `of_gate` → those of a chunk.
-// Words begin with row `first`.
+// The sums of dz a_l, one row of `words` numbers a warp or group, and of dz in row `of_gate` → those of a chunk. Words
+// begin with row `first`.
 MEMGAN_DEVICE void add_read_sums(
-    const BackwardArgs& a, const float* of_warps, int words, int count, int first, int of_gate, float* sums) {
-  const int warps = int(blockDim.x) / kWarp;
+    const BackwardArgs& a, const float* parts, int many, int words, int count, int first, int of_gate, float* sums) {
   float* reads = sums + (a.L + 1) * a.C + a.L * a.D;
   for (int l = int(threadIdx.x); l <= count; l += int(blockDim.x)) {
     const int row = l < count ? first + l : of_gate;
     float sum = 0;
-    for (int w = 0; w < warps; ++w) sum += of_warps[w * words + row];
+    for (int i = 0; i < many; ++i) sum += parts[i * words + row];
     reads[l < count ? l : a.L] = sum;
   }
 }

@@ -1,9 +1,9 @@
 // Products on tensor cores out of matrices in shared memory, for every dtype that has one.
 //
 // A warp multiplies 16 rows by 16 columns over 16 numbers. Of all products here the left factor lies in shared memory
-// as [k][m] and the right one as [n][k]: two kinds of loads are enough. float32 is rounded to tf32 on its way; its unit
-// takes 8 of k at a time, and the order in which a sum runs over k is ours to choose, so that lane t takes k = 2t and
-// 2t + 1: neighbours, as the results of one product and the factors of the next want them.
+// as [k][m] and the right one as [n][k], or once as [k][n]: three kinds of loads are enough. float32 is rounded to tf32
+// on its way; its unit takes 8 of k at a time, and the order in which a sum runs over k is ours to choose, so that lane t
+// takes k = 2t and 2t + 1: neighbours, as the results of one product and the factors of the next want them.
 #pragma once
 
 #include "attend_words.h"
@@ -13,20 +13,19 @@ namespace memgan::cuda {
 constexpr double kLog2e = 1.4426950408889634;
 constexpr float kLowest = -3e38f;  // instead of -inf, which less itself is no number
 
-struct Left {  // 16 of m, 16 of k
-  uint32_t x[2][4];
-};
-struct Right {  // two times 8 of n, 16 of k
-  uint32_t x[2][4];
-};
-
 template <typename S>
 struct Engine {  // bfloat16 and float16
-  static constexpr bool tf32 = false;
+  using Stored = S;
+  struct Left {  // 16 of m, 16 of k
+    uint32_t x[4];
+  };
+  struct Right {  // two times 8 of n, 16 of k
+    uint32_t x[2][2];
+  };
 
   MEMGAN_DEVICE static void left(Left& to, const S* matrix, int row, int k, int m) {
     const int lane = int(threadIdx.x) % kWarp;
-    load_matrices<true>(to.x[0], matrix + (k + lane / 16 * 8 + lane % 8) * row + m + lane / 8 % 2 * 8);
+    load_matrices<true>(to.x, matrix + (k + lane / 16 * 8 + lane % 8) * row + m + lane / 8 % 2 * 8);
   }
   MEMGAN_DEVICE static void right(Right& to, const S* matrix, int row, int n, int k) {
     const int lane = int(threadIdx.x) % kWarp;
@@ -43,7 +42,7 @@ struct Engine {  // bfloat16 and float16
     MEMGAN_UNROLL
     for (int i = 0; i < 4; ++i) to.x[i / 2][i % 2] = four[i];
   }
-  // The results of a product with 16 words as the right factor of the next: s[0] and s[1] hold 8 words each.
+  // The results of a product with 16 words as the right factor of the next: `low` and `high` hold 8 words each.
   MEMGAN_DEVICE static void right_of(Right& to, const float (&low)[4], const float (&high)[4]) {
     MEMGAN_UNROLL
     for (int n = 0; n < 2; ++n) {
@@ -51,14 +50,13 @@ struct Engine {  // bfloat16 and float16
       to.x[n][1] = packed_pair<S>(high[2 * n], high[2 * n + 1]);
     }
   }
-  MEMGAN_DEVICE static void multiply(float (&c)[4], const Left& a, const Right& b, int n) {
-    mma(S{}, c, a.x[0], {b.x[n][0], b.x[n][1]});
-  }
-  // What `right_of` made of 16 words, to where it is a left factor again: [pixel][word], `at` that of the lane's row
-  // and two words.
+  // What `right_of` made, to where it is a left factor again: [pixel][word], `at` that of the lane's row and two words.
   MEMGAN_DEVICE static void store_right(S* at, int row, const Right& x) {
     MEMGAN_UNROLL
     for (int i = 0; i < 4; ++i) *reinterpret_cast<uint32_t*>(at + i / 2 * 8 * row + i % 2 * 8) = x.x[i / 2][i % 2];
+  }
+  MEMGAN_DEVICE static void multiply(float (&c)[4], const Left& a, const Right& b, int n) {
+    mma(S{}, c, a.x, {b.x[n][0], b.x[n][1]});
   }
   MEMGAN_DEVICE static void store_pair(S* to, float first, float second) {
     *reinterpret_cast<uint32_t*>(to) = packed_pair<S>(first, second);
@@ -69,20 +67,25 @@ struct Engine {  // bfloat16 and float16
 };
 
 template <>
-struct Engine<float> {
-  using S = float;
-  static constexpr bool tf32 = true;
+struct Engine<float> {  // tf32
+  using Stored = float;
+  struct Left {
+    uint32_t x[2][4];
+  };
+  struct Right {
+    uint32_t x[2][4];
+  };
 
-  MEMGAN_DEVICE static void left(Left& to, const S* matrix, int row, int k, int m) {
+  MEMGAN_DEVICE static void left(Left& to, const float* matrix, int row, int k, int m) {
     const int lane = int(threadIdx.x) % kWarp;
-    const S* at = matrix + (k + lane % 4 * 2) * row + m + lane / 4;
+    const float* at = matrix + (k + lane % 4 * 2) * row + m + lane / 4;
     MEMGAN_UNROLL
     for (int step = 0; step < 2; ++step) {
       MEMGAN_UNROLL
       for (int i = 0; i < 4; ++i) to.x[step][i] = to_tf32(at[(8 * step + i / 2) * row + i % 2 * 8]);
     }
   }
-  MEMGAN_DEVICE static void right(Right& to, const S* matrix, int row, int n, int k) {
+  MEMGAN_DEVICE static void right(Right& to, const float* matrix, int row, int n, int k) {
     const int lane = int(threadIdx.x) % kWarp;
     MEMGAN_UNROLL
     for (int half = 0; half < 2; ++half) {
@@ -94,9 +97,9 @@ struct Engine<float> {
       }
     }
   }
-  MEMGAN_DEVICE static void right_turned(Right& to, const S* matrix, int row, int n, int k) {
+  MEMGAN_DEVICE static void right_turned(Right& to, const float* matrix, int row, int n, int k) {
     const int lane = int(threadIdx.x) % kWarp;
-    const S* at = matrix + (k + lane % 4 * 2) * row + n + lane / 4;
+    const float* at = matrix + (k + lane % 4 * 2) * row + n + lane / 4;
     MEMGAN_UNROLL
     for (int half = 0; half < 2; ++half) {
       MEMGAN_UNROLL
@@ -113,35 +116,38 @@ struct Engine<float> {
       }
     }
   }
-  MEMGAN_DEVICE static void multiply(float (&c)[4], const Left& a, const Right& b, int n) {
-    mma(0.f, c, a.x[0], {b.x[n][0], b.x[n][1]});
-    mma(0.f, c, a.x[1], {b.x[n][2], b.x[n][3]});
-  }
-  MEMGAN_DEVICE static void store_right(S* at, int row, const Right& x) {
+  MEMGAN_DEVICE static void store_right(float* at, int row, const Right& x) {
     MEMGAN_UNROLL
     for (int i = 0; i < 4; ++i)
       *reinterpret_cast<uint2*>(at + i / 2 * 8 * row + i % 2 * 8) =
           uint2{x.x[i / 2][2 * (i % 2)], x.x[i / 2][2 * (i % 2) + 1]};
   }
-  MEMGAN_DEVICE static void store_pair(S* to, float first, float second) {
+  MEMGAN_DEVICE static void multiply(float (&c)[4], const Left& a, const Right& b, int n) {
+    mma(0.f, c, a.x[0], {b.x[n][0], b.x[n][1]});
+    mma(0.f, c, a.x[1], {b.x[n][2], b.x[n][3]});
+  }
+  MEMGAN_DEVICE static void store_pair(float* to, float first, float second) {
     *reinterpret_cast<float2*>(to) = float2{first, second};
   }
-  MEMGAN_DEVICE static float2 load_pair(const S* from) { return *reinterpret_cast<const float2*>(from); }
+  MEMGAN_DEVICE static float2 load_pair(const float* from) { return *reinterpret_cast<const float2*>(from); }
 };
 
-// The largest of, and the sum over, the four lanes that share a row of a product's result.
-MEMGAN_DEVICE float largest_of_row(float x) {
+// Of several rows of a product's result, each shared by four lanes: the largest numbers, and the sums.
+template <int kRows>
+MEMGAN_DEVICE void largest_of_rows(float (&x)[kRows]) {
   MEMGAN_UNROLL
   for (int step = 1; step < 4; step *= 2) {
-    const float other = __shfl_xor_sync(kAllLanes, x, step);
-    x = x > other ? x : other;
+    MEMGAN_UNROLL
+    for (int i = 0; i < kRows; ++i) x[i] = fmaxf(x[i], __shfl_xor_sync(kAllLanes, x[i], step));
   }
-  return x;
 }
-MEMGAN_DEVICE float sum_of_row(float x) {
+template <int kRows>
+MEMGAN_DEVICE void sum_of_rows(float (&x)[kRows]) {
   MEMGAN_UNROLL
-  for (int step = 1; step < 4; step *= 2) x += __shfl_xor_sync(kAllLanes, x, step);
-  return x;
+  for (int step = 1; step < 4; step *= 2) {
+    MEMGAN_UNROLL
+    for (int i = 0; i < kRows; ++i) x[i] += __shfl_xor_sync(kAllLanes, x[i], step);
+  }
 }
 
 // Of the lane that holds a row's first column.

@@ -5,64 +5,92 @@
 
 namespace memgan::cuda {
 
-constexpr int kFinishThreads = 256, kFinishChannels = 32, kFinishAtOnce = 8;
+constexpr int kFinishThreads = 256, kFinishAtOnce = 8;
 
-// Of dynamic shared memory: sums of dz a_l, and of dz behind them; the list of real words; where each word is in it.
-template <typename T>
-int64_t finish_shared(const AttendArgs& a) {
-  return (a.L + 1) * int64_t(sizeof(T)) + (2 * a.L + 1) * 4;
-}
+// Rows that `attend_finish_image` sums for an image, a warp each for 32 channels: of keys, of values, of the gate.
+MEMGAN_BOTH int64_t finish_rows(const AttendArgs& a) { return 2 * a.L + 1; }
+inline int64_t finish_shared(const AttendArgs& a) { return (2 * a.L + 1) * 4; }  // real words; each word's place among them
 
-// Adds the chunks of image first_image + blockIdx.x for 32 channels → its rows of grad_keys, grad_values, gate_partial.
 template <typename S>
-__global__ void __launch_bounds__(kFinishThreads) attend_finish_image(const __grid_constant__ BackwardArgs a) {
+struct FinishImage {
   using T = typename Compute<S>::type;
-  T* read_sum = reinterpret_cast<T*>(shared_memory());
-  int32_t* words = reinterpret_cast<int32_t*>(read_sum + a.L + 1);
-  int32_t* place = words + a.L + 1;
-  const int64_t b = a.first_image + blockIdx.x, size = partial_size(a);
-  const T* partial = static_cast<const T*>(a.partial) + blockIdx.x * a.chunks * size;
-  const auto total = [&](int64_t i) {
+  const BackwardArgs& a;
+  int64_t b;
+  const T* partial;
+  const int32_t *words, *place;
+  int count;
+
+  MEMGAN_DEVICE T total(int64_t i) const {
+    const int64_t size = partial_size(a);
     T sum = 0;
     for (int64_t chunk = 0; chunk < a.chunks; chunk += kFinishAtOnce) {
       T next[kFinishAtOnce];  // on their way together, added in order
       MEMGAN_UNROLL
-      for (int k = 0; k < kFinishAtOnce; ++k)
-        next[k] = chunk + k < a.chunks ? partial[(chunk + k) * size + i] : T(0);
+      for (int k = 0; k < kFinishAtOnce; ++k) next[k] = chunk + k < a.chunks ? partial[(chunk + k) * size + i] : T(0);
       MEMGAN_UNROLL
       for (int k = 0; k < kFinishAtOnce; ++k) sum += next[k];
     }
     return sum;
-  };
-  const int64_t values = (a.L + 1) * a.C, reads = values + a.L * a.D;
-  const int thread = int(threadIdx.x), count = find_real_words(a, b, words);
-  for (int64_t i = thread; i <= a.L; i += kFinishThreads) read_sum[i] = i < count || i == a.L ? total(reads + i) : T(0);
-  for (int64_t l = thread; l < a.L; l += kFinishThreads) place[l] = -1;
-  __syncthreads();
-  for (int row = thread; row < count; row += kFinishThreads) place[words[row]] = row;
-  __syncthreads();
+  }
+  MEMGAN_DEVICE int64_t values() const { return (a.L + 1) * a.C; }
+  MEMGAN_DEVICE T read_sum(int row) const { return total(values() + a.L * a.D + row); }
 
-  const Memory<S> m{a, b, words};
-  const bool gated = a.gate_weight != nullptr;
-  const int64_t c = blockIdx.y * kFinishChannels + thread % kFinishChannels;
-  for (int64_t l = thread / kFinishChannels; l < a.L; l += kFinishThreads / kFinishChannels) {
+  MEMGAN_DEVICE void keys(int64_t l, int64_t c) const {
+    if (c >= a.C) return;
     const int row = place[l];
-    if (c < a.C)
-      static_cast<S*>(a.grad_keys)[(b * a.L + l) * a.C + c] = written<S>(row < 0 ? T(0) : total(row * a.C + c));
-    if (c >= a.D) continue;
-    T grad = row < 0 ? T(0) : total(values + row * a.D + c);
-    if (gated && row >= 0) grad += m.gate(a.C + c) * read_sum[row];
+    static_cast<S*>(a.grad_keys)[(b * a.L + l) * a.C + c] = written<S>(row < 0 ? T(0) : total(row * a.C + c));
+  }
+  MEMGAN_DEVICE void values(int64_t l, int64_t c) const {
+    if (c >= a.D) return;
+    const int row = place[l];
+    T grad = 0;
+    if (row >= 0) {
+      grad = total(values() + row * a.D + c);
+      if (a.gate_weight != nullptr) grad += read(static_cast<const S*>(a.gate_weight)[a.C + c]) * read_sum(row);
+    }
     static_cast<S*>(a.grad_values)[(b * a.L + l) * a.D + c] = written<S>(grad);
   }
-  if (!gated || thread >= kFinishChannels) return;
-  T* gate = static_cast<T*>(a.gate_partial) + b * (2 * a.C + 1);
-  if (c < a.C) {
+  // Of the image's part in the gate's gradient; the whole warp.
+  MEMGAN_DEVICE void gate(int64_t c) const {
+    T* to = static_cast<T*>(a.gate_partial) + b * (2 * a.C + 1);
+    const Memory<S> m{a, b, words};
+    const int lane = int(threadIdx.x) % kWarp;
     T of_read = 0;
-    for (int row = 0; row < count; ++row) of_read += read_sum[row] * m.value(row, c);
-    gate[c] = total(count * a.C + c);
-    gate[a.C + c] = of_read;
+    for (int first = 0; first < count; first += kWarp) {
+      const T mine = first + lane < count ? read_sum(first + lane) : T(0);
+      MEMGAN_UNROLL_BY(8)
+      for (int k = 0; k < kWarp; ++k) {
+        const T of_row = __shfl_sync(kAllLanes, mine, k);
+        if (first + k < count && c < a.C) of_read += of_row * m.value(first + k, c);
+      }
+    }
+    if (c < a.C) {
+      to[c] = total(count * a.C + c);
+      to[a.C + c] = of_read;
+    }
+    if (c == 0) to[2 * a.C] = read_sum(int(a.L));
   }
-  if (blockIdx.y == 0 && thread == 0) gate[2 * a.C] = read_sum[a.L];
+};
+
+// Adds the chunks of image first_image + blockIdx.x → its grad_keys, grad_values and gate_partial.
+template <typename S>
+__global__ void __launch_bounds__(kFinishThreads, 4) attend_finish_image(const __grid_constant__ BackwardArgs a) {
+  using T = typename Compute<S>::type;
+  int32_t* words = reinterpret_cast<int32_t*>(shared_memory());
+  int32_t* place = words + a.L + 1;
+  const int64_t b = a.first_image + blockIdx.x;
+  const int thread = int(threadIdx.x);
+  for (int64_t l = thread; l < a.L; l += kFinishThreads) place[l] = -1;
+  const int count = find_real_words(a, b, words);
+  for (int row = thread; row < count; row += kFinishThreads) place[words[row]] = row;
+  __syncthreads();
+  const T* partial = static_cast<const T*>(a.partial) + blockIdx.x * a.chunks * partial_size(a);
+  const FinishImage<S> image{a, b, partial, words, place, count};
+  const int64_t unit = (blockIdx.y * int64_t(kFinishThreads) + thread) / kWarp, rows = finish_rows(a);
+  const int64_t row = unit % rows, c = unit / rows * kWarp + thread % kWarp;
+  if (row < a.L) image.keys(row, c);
+  else if (row < 2 * a.L) image.values(row - a.L, c);
+  else if (a.gate_weight != nullptr) image.gate(c);
 }
 
 // Adds gate_partial over images → the gradients of the gate's weight and bias; a warp a number.

@@ -16,49 +16,58 @@ constexpr int kTensorPixels = 128 / int(sizeof(S));
 constexpr int kForwardThreads = 128;  // at most, where lanes own pixels
 
 // What a block of `forward` keeps in shared memory.
-template <typename S, int kPixels, bool kLanes>
+template <typename S, int kPixels, bool kLanes, int kStages>
 struct ForwardRoom {
   static constexpr int kUnit = kLanes ? 4 : 16;
   Room room;
   Packed<S, kUnit> packed;
   int64_t tile_size;
-  S* tiles;       // one a warp
+  S* tiles;       // kStages a warp: while it works on one, the others are on their way
   float* scores;  // [words and w_r][kPixels] a warp, where lanes own pixels
   MEMGAN_BOTH ForwardRoom(const AttendArgs& a, int warps, unsigned char* base)
       : room{base},
         packed(a, room),
         tile_size(Tile<S>(kPixels, 0, kWarp).size(a.C)),
-        tiles(room.take<S>(warps * tile_size)),
+        tiles(room.take<S>(warps * kStages * tile_size)),
         scores(room.take<float>(kLanes ? warps * int64_t(up_to<kUnit>(a.L + 1)) * kPixels : 0)) {}
 };
 
 // One warp's walk over its tiles: load, `work` in place, store.
-template <typename S, int kPixels, bool kLanes, typename Work>
+template <typename S, int kPixels, bool kLanes, int kStages, typename Work>
 MEMGAN_DEVICE void forward_tiles(const ForwardArgs& a, Work&& work) {
   const int warps = int(blockDim.x) / kWarp, warp = int(threadIdx.x) / kWarp;
-  ForwardRoom<S, kPixels, kLanes> room(a, warps, shared_memory());
-  const int64_t b = blockIdx.x / a.blocks;
+  ForwardRoom<S, kPixels, kLanes, kStages> room(a, warps, shared_memory());
+  const int64_t b = blockIdx.x / a.blocks, stride = a.blocks * warps;
   const int channels = int(a.C);
   const int64_t tiles = (a.N + kPixels - 1) / kPixels;
   const Tile<S> own(kPixels, int(threadIdx.x) % kWarp, kWarp);
-  S* tile = room.tiles + warp * room.tile_size;
+  S* tile[kStages];
   const Way in = way_of<S>(a.r, a.C), out = way_of<S>(a.out, a.C);
-  int64_t i = blockIdx.x % a.blocks * warps + warp;
-  if (i < tiles) own.load(a.r, in, b, i * kPixels, a.N, channels, tile);
-  commit_copies();
-  room.packed.pack(a, b);
-  while (i < tiles) {
-    wait_for_copies<0>();
-    __syncwarp();
-    work(room, b, i * kPixels, tile);
-    __syncwarp();
-    own.store(a.out, out, b, i * kPixels, a.N, channels, tile);
-    __syncwarp();
-    i += a.blocks * warps;
-    if (i >= tiles) break;
-    own.load(a.r, in, b, i * kPixels, a.N, channels, tile);
+  const auto load = [&](int64_t i, S* to) {
+    if (i < tiles) own.load(a.r, in, b, i * kPixels, a.N, channels, to);
     commit_copies();
+  };
+  int64_t i = blockIdx.x % a.blocks * warps + warp;
+  MEMGAN_UNROLL
+  for (int k = 0; k < kStages; ++k) {
+    tile[k] = room.tiles + (warp * kStages + k) * room.tile_size;
+    load(i + k * stride, tile[k]);
   }
+  room.packed.pack(a, b);
+  for (; i < tiles; i += stride) {
+    wait_for_copies<kStages - 1>();
+    __syncwarp();
+    work(room, b, i * kPixels, tile[0]);
+    __syncwarp();
+    own.store(a.out, out, b, i * kPixels, a.N, channels, tile[0]);
+    __syncwarp();
+    load(i + kStages * stride, tile[0]);
+    S* used = tile[0];
+    MEMGAN_UNROLL
+    for (int k = 0; k + 1 < kStages; ++k) tile[k] = tile[k + 1];
+    tile[kStages - 1] = used;
+  }
+  wait_for_copies<0>();
 }
 
 // ---- tensor cores. A warp works on 16 * kHeight pixels at once and holds their scores in registers: kSixteens * 16
@@ -75,47 +84,62 @@ struct TensorForward {
   float bias, scale;  // of exponents of two
   int sixteens;       // that there are
 
-  // Scores → g a_l; `closed` → 1 - g, of rows g and g + 8.
-  MEMGAN_DEVICE void respond(float (&s)[2 * kSixteens][4], float (&closed)[2], int64_t p) const {
+  // Scores → g a_l; `closed` → 1 - g, of rows g and g + 8 of each 16. All rows at once: their sums over lanes do not
+  // wait for each other.
+  MEMGAN_DEVICE void respond(float (&s)[kHeight][2 * kSixteens][4], float (&closed)[kHeight][2], int64_t p) const {
+    constexpr int kRows = 2 * kHeight;  // of a lane
     const int t = int(threadIdx.x) % 4;
     const bool gated = a.gate_weight != nullptr;
+    float z[kRows], largest[kRows], sum[kRows] = {}, from_read[kRows] = {};
     MEMGAN_UNROLL
-    for (int h = 0; h < 2; ++h) {
-      const float z = s[0][2 * h];  // of w_r where t is 0
-      if (t == 0) s[0][2 * h] = 0;
-      float largest = kLowest, sum = 0, from_read = 0;
+    for (int i = 0; i < kRows; ++i) {
+      float& of_gate = s[i / 2][0][i % 2 * 2];  // where t is 0
+      z[i] = of_gate;
+      if (t == 0) of_gate = 0;
+      largest[i] = kLowest;
+    }
+    MEMGAN_UNROLL
+    for (int j = 0; j < 2 * kSixteens; ++j) {
+      if (j / 2 >= sixteens) continue;
+      const float2 masked = *reinterpret_cast<const float2*>(packed.masked + 8 * j + 2 * t);
       MEMGAN_UNROLL
-      for (int j = 0; j < 2 * kSixteens; ++j) {
-        if (j / 2 >= sixteens) continue;
-        const float2 masked = *reinterpret_cast<const float2*>(packed.masked + 8 * j + 2 * t);
-        s[j][2 * h] = s[j][2 * h] * scale + masked.x;
-        s[j][2 * h + 1] = s[j][2 * h + 1] * scale + masked.y;
-        largest = fmaxf(largest, fmaxf(s[j][2 * h], s[j][2 * h + 1]));
+      for (int i = 0; i < kRows; ++i) {
+        float &low = s[i / 2][j][i % 2 * 2], &high = s[i / 2][j][i % 2 * 2 + 1];
+        low = low * scale + masked.x;
+        high = high * scale + masked.y;
+        largest[i] = fmaxf(largest[i], fmaxf(low, high));
       }
-      largest = largest_of_row(largest);
+    }
+    largest_of_rows(largest);
+    MEMGAN_UNROLL
+    for (int j = 0; j < 2 * kSixteens; ++j) {
+      if (j / 2 >= sixteens) continue;
+      const float2 value_gate = *reinterpret_cast<const float2*>(packed.value_gate + 8 * j + 2 * t);
       MEMGAN_UNROLL
-      for (int j = 0; j < 2 * kSixteens; ++j) {
-        if (j / 2 >= sixteens) continue;
-        const float2 value_gate = *reinterpret_cast<const float2*>(packed.value_gate + 8 * j + 2 * t);
-        const float low = quick_exp2(s[j][2 * h] - largest), high = quick_exp2(s[j][2 * h + 1] - largest);
-        sum += low + high;
-        from_read += low * value_gate.x;
-        from_read += high * value_gate.y;
-        s[j][2 * h] = low;
-        s[j][2 * h + 1] = high;
+      for (int i = 0; i < kRows; ++i) {
+        float &low = s[i / 2][j][i % 2 * 2], &high = s[i / 2][j][i % 2 * 2 + 1];
+        low = quick_exp2(low - largest[i]);
+        high = quick_exp2(high - largest[i]);
+        sum[i] += low + high;
+        from_read[i] += low * value_gate.x;
+        from_read[i] += high * value_gate.y;
       }
-      sum = sum_of_row(sum);
-      float factor = packed.count > 0 ? quick_reciprocal(sum) : 0.f;
-      if (a.attention != nullptr) write_rows(s, h, factor, p + 8 * h);
+    }
+    sum_of_rows(sum);
+    if (gated) sum_of_rows(from_read);
+    MEMGAN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      float factor = packed.count > 0 ? quick_reciprocal(sum[i]) : 0.f;
+      if (a.attention != nullptr) write_rows(s[i / 2], i % 2, factor, p + 8 * i);
       if (gated) {
-        const Gate<float> gate = quick_gate(of_first(z) + sum_of_row(from_read) * factor + bias);
-        closed[h] = gate.closed;
+        const Gate<float> gate = quick_gate(of_first(z[i]) + from_read[i] * factor + bias);
+        closed[i / 2][i % 2] = gate.closed;
         factor *= gate.open;
       }
       MEMGAN_UNROLL
       for (int j = 0; j < 2 * kSixteens; ++j) {
-        s[j][2 * h] *= factor;
-        s[j][2 * h + 1] *= factor;
+        s[i / 2][j][i % 2 * 2] *= factor;
+        s[i / 2][j][i % 2 * 2 + 1] *= factor;
       }
     }
   }
@@ -152,13 +176,13 @@ struct TensorForward {
     float s[kHeight][2 * kSixteens][4] = {};
     MEMGAN_NO_UNROLL
     for (int c = 0; c < channels; c += 16) {
-      Left r[kHeight];
+      typename E::Left r[kHeight];
       MEMGAN_UNROLL
       for (int i = 0; i < kHeight; ++i) E::left(r[i], tile, row, c, m + 16 * i);
       MEMGAN_UNROLL
       for (int j = 0; j < kSixteens; ++j) {
         if (j >= sixteens) continue;
-        Right k;
+        typename E::Right k;
         E::right(k, packed.keys, packed.row, 16 * j, c);
         MEMGAN_UNROLL
         for (int i = 0; i < kHeight; ++i) {
@@ -168,12 +192,12 @@ struct TensorForward {
       }
     }
     float closed[kHeight][2][2];  // of pixels 8 n + 2t and 8 n + 2t + 1
-    Right weights[kHeight][kSixteens];
+    typename E::Right weights[kHeight][kSixteens];
+    float of_rows[kHeight][2] = {};
+    respond(s, of_rows, first + m);
     MEMGAN_UNROLL
     for (int i = 0; i < kHeight; ++i) {
-      float of_rows[2] = {};
-      respond(s[i], of_rows, first + m + 16 * i);
-      of_columns(closed[i], of_rows);
+      of_columns(closed[i], of_rows[i]);
       MEMGAN_UNROLL
       for (int j = 0; j < kSixteens; ++j) E::right_of(weights[i][j], s[i][2 * j], s[i][2 * j + 1]);
     }
@@ -184,7 +208,7 @@ struct TensorForward {
       MEMGAN_UNROLL
       for (int j = 0; j < kSixteens; ++j) {
         if (j >= sixteens) continue;
-        Left v;
+        typename E::Left v;
         E::left(v, packed.values, packed.row, 16 * j, d);
         MEMGAN_UNROLL
         for (int i = 0; i < kHeight; ++i) {
@@ -202,12 +226,12 @@ struct TensorForward {
 // Warps on a multiprocessor at most: the registers of more scores leave room for fewer.
 constexpr int forward_warps(int sixteens) { return sixteens <= 5 ? 16 : 8; }
 
-template <typename S, int kSixteens, int kPixels, int kHeight>
+template <typename S, int kSixteens, int kPixels, int kHeight, int kStages>
 __global__ void __launch_bounds__(forward_warps(kSixteens) * kWarp, 1)
     attend_forward_tensor(const __grid_constant__ ForwardArgs a) {
   const float bias = a.gate_bias == nullptr ? 0.f : read(*static_cast<const S*>(a.gate_bias));
   const float scale = float(a.scale * kLog2e);
-  forward_tiles<S, kPixels, false>(a, [&](const auto& room, int64_t b, int64_t first, S* tile) {
+  forward_tiles<S, kPixels, false, kStages>(a, [&](const auto& room, int64_t b, int64_t first, S* tile) {
     const int sixteens = up_to_16(room.packed.rows) / 16;
     const TensorForward<S, kSixteens, kPixels, kHeight> warp{a, room.packed, tile, b, first, bias, scale, sixteens};
     if (a.attention != nullptr) warp.write_padding();

@@ -217,7 +217,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) attend_backward_lanes(con
   wait_for_copies<0>();
   work.read_sums();
   __syncthreads();
-  add_read_sums(a, room.read_sums, int(room.words), room.packed.count, 0, room.packed.count, sums);
+  add_read_sums(a, room.read_sums, warps, int(room.words), room.packed.count, 0, room.packed.count, sums);
   if (!a.shared_sums) return;
   __syncthreads();
   for (int64_t i = thread; i < size; i += blockDim.x) chunk.partial[i] = sums[i];

@@ -2,11 +2,12 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "attend_finish.h"
 #include "attend_generic.h"
 #include "attend_lanes_backward.h"
-#include "attend_tensor_backward.h"
+#include "attend_tensor_walk.h"
 
 namespace memgan::cuda {
 
@@ -25,6 +26,8 @@ inline bool on_tensor_cores(const AttendArgs& a) { return a.dtype != Dtype::floa
 // Of rows of slots that a kernel on tensor cores is compiled for: the gate's and the words'.
 inline int sixteens_of(const AttendArgs& a) { return a.L + 1 <= 32 ? 2 : a.L + 1 <= 80 ? 5 : 9; }
 
+inline int knob(const char* name) { const char* x = getenv(name); return x ? atoi(x) : 0; }
+
 enum class Kernel { generic, tensor, two_pixels, one_pixel };
 
 // ---- forward
@@ -32,7 +35,7 @@ enum class Kernel { generic, tensor, two_pixels, one_pixel };
 struct ForwardPlan {
   Kernel kernel = Kernel::generic;
   int threads = kGenericPixels;
-  int pixels = 0;                   // of a warp's tile
+  int pixels = 0, stages = 1;       // of a warp's tile; how many tiles it has
   int64_t shared = 0, scratch = 0;  // bytes
   int64_t blocks = 0, blocks_of_image = 1;
 };
@@ -58,12 +61,12 @@ constexpr int64_t kMostParts = 256;
 
 // Blocks of a kernel whose warps take tiles on their own, at most `most` warps a block and `resident` of a
 // multiprocessor; returns how many are resident. 0: no room.
-template <typename S, int kPixels, bool kLanes>
+template <typename S, int kPixels, bool kLanes, int kStages = 1>
 int64_t plan_tiles(const ForwardArgs& a, Kernel kernel, int most, int64_t resident, ForwardPlan& plan) {
   const int64_t tiles = ceil_of(a.N, kPixels);
   int64_t best = 0;
   for (int warps = most; warps > 0; warps /= 2) {
-    const int64_t bytes = ForwardRoom<S, kPixels, kLanes>(a, warps, nullptr).room.used;
+    const int64_t bytes = ForwardRoom<S, kPixels, kLanes, kStages>(a, warps, nullptr).room.used;
     const int64_t blocks = resident_blocks(bytes, resident / warps);
     if (blocks * warps <= best) continue;
     best = blocks * warps;
@@ -71,6 +74,7 @@ int64_t plan_tiles(const ForwardArgs& a, Kernel kernel, int most, int64_t reside
     plan.threads = warps * kWarp;
     plan.shared = bytes;
     plan.pixels = kPixels;
+    plan.stages = kStages;
     plan.blocks_of_image = parts_of(a.B, ceil_of(tiles, warps), multiprocessors() * blocks, kMostParts);
     plan.blocks = a.B * plan.blocks_of_image;
   }
@@ -80,9 +84,23 @@ int64_t plan_tiles(const ForwardArgs& a, Kernel kernel, int most, int64_t reside
 // On tensor cores: 128 bytes of each channel where those tiles leave room for many warps, else 64.
 template <typename S>
 int64_t plan_tensor(const ForwardArgs& a, ForwardPlan& plan) {
+  constexpr int kWide = kTensorPixels<S>, kNarrow = kWide / 2;
   const int sixteens = sixteens_of(a), resident = forward_warps(sixteens);
-  if (sixteens == 2 && a.C <= 64) return plan_tiles<S, kTensorPixels<S>, false>(a, Kernel::tensor, 8, resident, plan);
-  return plan_tiles<S, kTensorPixels<S> / 2, false>(a, Kernel::tensor, resident, resident, plan);
+  if (sixteens == 2 && a.C <= 64) {
+    if (knob("STAGES") == 2) return plan_tiles<S, kNarrow, false, 2>(a, Kernel::tensor, knob("FWARPS") ? knob("FWARPS") : 8, resident, plan);
+    return plan_tiles<S, kWide, false>(a, Kernel::tensor, knob("FWARPS") ? knob("FWARPS") : 8, resident, plan);
+  }
+  return plan_tiles<S, kNarrow, false>(a, Kernel::tensor, resident, resident, plan);
+}
+template <typename S>
+const char* launch_tensor(const ForwardPlan& plan, const Grid& grid, const ForwardArgs& a) {
+  constexpr int kWide = kTensorPixels<S>, kNarrow = kWide / 2;
+  const int sixteens = sixteens_of(a);
+  if (plan.pixels == kWide) return launch(attend_forward_tensor<S, 2, kWide, 2, 1>, grid, a);
+  if (plan.stages == 2) return launch(attend_forward_tensor<S, 2, kNarrow, kNarrow / 16, 2>, grid, a);
+  if (sixteens == 2) return launch(attend_forward_tensor<S, 2, kNarrow, 1, 1>, grid, a);
+  if (sixteens == 5) return launch(attend_forward_tensor<S, 5, kNarrow, 1, 1>, grid, a);
+  return launch(attend_forward_tensor<S, 9, kNarrow, 1, 1>, grid, a);
 }
 
 constexpr int64_t kEnoughWarps = 8;  // that two pixels a lane are better than more warps
@@ -118,14 +136,7 @@ const char* forward_of(ForwardArgs a, void* stream) {
   const Grid grid{plan.blocks, 1, plan.threads, plan.shared, stream};
   a.blocks = plan.blocks_of_image;
   if constexpr (sizeof(S) < 8) {
-    if (plan.kernel == Kernel::tensor) {
-      constexpr int kWide = kTensorPixels<S>, kNarrow = kWide / 2;
-      const int sixteens = sixteens_of(a);
-      if (plan.pixels == kWide) return launch(attend_forward_tensor<S, 2, kWide, 2>, grid, a);
-      if (sixteens == 2) return launch(attend_forward_tensor<S, 2, kNarrow, 1>, grid, a);
-      if (sixteens == 5) return launch(attend_forward_tensor<S, 5, kNarrow, 1>, grid, a);
-      return launch(attend_forward_tensor<S, 9, kNarrow, 1>, grid, a);
-    }
+    if (plan.kernel == Kernel::tensor) return launch_tensor<S>(plan, grid, a);
   }
   if constexpr (std::is_same_v<S, float>) {
     if (plan.kernel == Kernel::two_pixels) return launch(attend_forward_lanes<2>, grid, a);
@@ -152,22 +163,26 @@ template <typename S>
 int64_t plan_tensor(BackwardArgs a, BackwardPlan& plan) {
   const int sixteens = sixteens_of(a);
   plan.kernel = Kernel::tensor;
-  const auto take = [&](int warps, bool in_registers, int64_t blocks) {
-    const int64_t bytes = TensorRoom<S>(a, warps, 0, nullptr).room.used;
+  const auto take = [&](auto walk, int warps, int groups, bool in_registers) {
+    using W = decltype(walk);
+    const int64_t bytes = TensorRoom<S>(a, groups, W::buffers, 0, warps * kWarp, nullptr).room.used;
     plan.warps = in_registers ? warps : 0;
     plan.threads = warps * kWarp;
-    plan.pixels = warps * 16;
+    plan.pixels = groups * 16;
     plan.shared = bytes;
     plan.shared_sums = a.shared_sums;
-    plan.resident = resident_blocks(bytes, blocks);
-    return plan.resident;
+    plan.resident = resident_blocks(bytes, W::in_registers ? W::blocks : 4);
+    return plan.resident > 0;
   };
-  const int warps = a.C <= 64 ? 4 : 8;
-  if (sixteens < 9 && a.C <= 128 && take(warps, true, backward_blocks<S>(sixteens, warps)) > 0) return plan.resident;
+  if (sixteens == 2 && a.C <= 64 && take(Walk<S, 2, 4, 4>{}, 4, 4, true)) return plan.resident;
+  if (sixteens == 2 && a.C <= 128 && take(Walk<S, 2, 8, 8>{}, 8, 8, true)) return plan.resident;
+  if (sixteens == 5 && a.C <= 64 && take(Walk<S, 5, 4, 4>{}, 4, 4, true)) return plan.resident;
+  if (sixteens == 5 && a.C <= 128 && take(Walk<S, 5, 8, 8>{}, 8, 8, true)) return plan.resident;
+  if (sixteens == 5 && a.C <= 128 && take(Walk<S, 5, 8, 4>{}, 8, 4, true)) return plan.resident;
   for (const bool shared_sums : {true, false}) {
     a.shared_sums = shared_sums;
     for (const int each : {4, 2, 1})
-      if (take(each, false, 4) > 0) return plan.resident;
+      if (take(Walk<S, 2, 0, 0>{}, each, each, false)) return plan.resident;
   }
   plan = BackwardPlan{};
   return 0;
@@ -221,7 +236,7 @@ BackwardPlan plan_of(const BackwardArgs& a) {
   const int64_t images = std::max<int64_t>(1, a.B), fit = std::max<int64_t>(1, kWorkspaceBytes / bytes);
   const int64_t units = std::max<int64_t>(1, ceil_of(a.N, plan.pixels));
   const int64_t wanted = parts_of(
-      images, units, plan.resident * multiprocessors(), std::clamp<int64_t>(fit / images, 1, kMostParts));
+      images, units, plan.resident * multiprocessors() * (knob("WAVES") ? knob("WAVES") : 1), std::clamp<int64_t>(fit / images, 1, kMostParts));
   plan.chunk_pixels = plan.pixels * ceil_of(units, wanted);
   plan.chunks = std::max<int64_t>(1, ceil_of(a.N, plan.chunk_pixels));
   plan.images = std::clamp<int64_t>(fit / plan.chunks, 1, images);
@@ -229,20 +244,24 @@ BackwardPlan plan_of(const BackwardArgs& a) {
 }
 
 template <typename S>
+const char* launch_tensor(const BackwardPlan& plan, const Grid& grid, const BackwardArgs& a) {
+  const int sixteens = sixteens_of(a);
+  if (plan.warps == 4)
+    return sixteens == 2 ? launch(attend_backward_tensor<S, 2, 4, 4>, grid, a)
+                         : launch(attend_backward_tensor<S, 5, 4, 4>, grid, a);
+  if (plan.warps == 8 && sixteens == 2) return launch(attend_backward_tensor<S, 2, 8, 8>, grid, a);
+  if (plan.warps == 8)
+    return plan.pixels == 128 ? launch(attend_backward_tensor<S, 5, 8, 8>, grid, a)
+                              : launch(attend_backward_tensor<S, 5, 8, 4>, grid, a);
+  if (sixteens == 2) return launch(attend_backward_tensor<S, 2, 0, 0>, grid, a);
+  if (sixteens == 5) return launch(attend_backward_tensor<S, 5, 0, 0>, grid, a);
+  return launch(attend_backward_tensor<S, 9, 0, 0>, grid, a);
+}
+
+template <typename S>
 const char* launch_chunks(const BackwardPlan& plan, const Grid& grid, const BackwardArgs& a) {
   if constexpr (sizeof(S) < 8) {
-    if (plan.kernel == Kernel::tensor) {
-      const int sixteens = sixteens_of(a);
-      if (plan.warps == 4)
-        return sixteens == 2 ? launch(attend_backward_tensor<S, 2, 4>, grid, a)
-                             : launch(attend_backward_tensor<S, 5, 4>, grid, a);
-      if (plan.warps == 8)
-        return sixteens == 2 ? launch(attend_backward_tensor<S, 2, 8>, grid, a)
-                             : launch(attend_backward_tensor<S, 5, 8>, grid, a);
-      if (sixteens == 2) return launch(attend_backward_tensor<S, 2, 0>, grid, a);
-      if (sixteens == 5) return launch(attend_backward_tensor<S, 5, 0>, grid, a);
-      return launch(attend_backward_tensor<S, 9, 0>, grid, a);
-    }
+    if (plan.kernel == Kernel::tensor) return launch_tensor<S>(plan, grid, a);
   }
   if constexpr (std::is_same_v<S, float>) {
     if (plan.kernel == Kernel::two_pixels) return launch(attend_backward_lanes<2>, grid, a);
@@ -272,8 +291,8 @@ const char* backward_of(BackwardArgs a, void* stream) {
     a.images = std::min(plan.images, a.B - a.first_image);
     const Grid grid{a.images * a.chunks, 1, plan.threads, plan.shared, stream};
     if (const char* error = launch_chunks<S>(plan, grid, a)) return error;
-    const int64_t channels = ceil_of(std::max(a.C, a.D), kFinishChannels);
-    const Grid finish{a.images, channels, kFinishThreads, finish_shared<T>(a), stream};
+    const int64_t warps = finish_rows(a) * ceil_of(std::max(a.C, a.D), kWarp);
+    const Grid finish{a.images, ceil_of(warps * kWarp, kFinishThreads), kFinishThreads, finish_shared(a), stream};
     if (const char* error = launch(attend_finish_image<S>, finish, a)) return error;
   }
   if (a.gate_weight == nullptr) return nullptr;

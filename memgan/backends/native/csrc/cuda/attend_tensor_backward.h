@@ -1,8 +1,9 @@
-// Read and respond, backward, on tensor cores: a block takes 16 pixels a warp at once, and a warp holds the scores of its
-// 16 in registers.
+// Read and respond, backward, on tensor cores: what the warps of a block do with its pixels. A group is 16 of them; the
+// warp that attends to it holds their scores in registers.
 #pragma once
 
 #include "attend_backward.h"
+#include "attend_engine.h"
 
 namespace memgan::cuda {
 
@@ -13,50 +14,55 @@ struct TensorRoom {
   Packed<S, 16> packed;
   Tile<S> tile;
   int words, scores_row;  // rows of slots, up to 16; numbers from a pixel's scores to the next's
-  S *r, *G, *ds, *ga;
-  float* read_lanes;  // [words / 4][32] a warp: sums of dz a_l by lane, where they are not in registers
-  float* read_sums;   // [words] a warp: dz in the gate's row
-  float* sums;        // as a chunk's partial sums, if they are kept here
+  int64_t tile_size;
+  S *r, *G, *ds, *ga;  // G: one tile a buffer
+  float* closed;       // of each pixel: 1 - g
+  float* read_lanes;   // [words / 4][32] a group: sums of dz a_l by lane, where they are not in registers
+  float* read_sums;    // [words] a group: dz in the gate's row
+  float* sums;         // as a chunk's partial sums, if they are kept here
 
-  // `words` as many as the kernel is compiled for.
   MEMGAN_BOTH static int64_t read_lanes_of(int64_t L) { return L + 1 <= 32 ? 0 : L + 1 <= 80 ? 20 : 36; }
-  MEMGAN_BOTH TensorRoom(const BackwardArgs& a, int warps, int thread, unsigned char* base)
+  MEMGAN_BOTH TensorRoom(const BackwardArgs& a, int groups, int buffers, int thread, int threads, unsigned char* base)
       : room{base},
         packed(a, room),
-        tile(16 * warps, thread, kWarp * warps),
+        tile(16 * groups, thread, threads),
         words(up_to_16(a.L + 1)),
         scores_row(row_of<S>(a.L + 1)),
-        r(room.take<S>(tile.size(a.C))),
-        G(room.take<S>(tile.size(a.C))),
-        ds(room.take<S>(16 * warps * scores_row)),
-        ga(room.take<S>(16 * warps * scores_row)),
-        read_lanes(room.take<float>(warps * read_lanes_of(a.L) * kWarp)),
-        read_sums(room.take<float>(warps * words)),
+        tile_size(tile.size(a.C)),
+        r(room.take<S>(tile_size)),
+        G(room.take<S>(buffers * tile_size)),
+        ds(room.take<S>(16 * groups * scores_row)),
+        ga(room.take<S>(16 * groups * scores_row)),
+        closed(room.take<float>(16 * groups)),
+        read_lanes(room.take<float>(groups * read_lanes_of(a.L) * kWarp)),
+        read_sums(room.take<float>(groups * words)),
         sums(room.take<float>(a.shared_sums ? partial_size(a) : 0)) {}
 };
 
-// Where a block's warps keep what they sum over its pixels: in registers, if each has few enough 16s of channels. A pair
-// is 16 channels of r, or of G, and its sums are those of all rows of slots.
+// A block's sums over its pixels are in registers where each warp has at most two pairs: a pair is 16 channels of r, or
+// of G, and its sums are those of all rows of slots.
 constexpr int kPairs = 2;
 
-template <typename S, int kSixteens, int kWarps>
+// kWarps 0: any number of warps, each with a group, and sums in memory.
+template <typename S, int kSixteens, int kWarps, int kGroups>
 struct TensorBackward {
   using E = Engine<S>;
-  // kWarps 0: any number of warps, and sums in memory.
+  using Left = typename E::Left;
+  using Right = typename E::Right;
   static constexpr bool in_registers = kWarps > 0;
-  // Whether ds, and sums of dz a_l over rows g and g + 8 of all tiles, are in registers too.
+  // Whether sums of dz a_l over rows g and g + 8 of all tiles are in registers too, and ds of the warp's group.
   static constexpr bool few_words = kSixteens == 2;
+  static constexpr bool keeps_ds = few_words && kWarps == kGroups;
   const BackwardArgs& a;
   const TensorRoom<S>& room;
   const Packed<S, 16>& packed;
   const int64_t b;
-  const int warp, lane, warps, row, channels, sixteens;
+  const int warp, lane, warps, groups, row, channels, sixteens;
   const bool gated;
   const float bias, scale;
   float read_sum[few_words ? 2 * kSixteens : 1][2] = {};
   float sums[in_registers ? kPairs : 1][in_registers ? kSixteens : 1][2][4] = {};
-  Right ds[few_words ? kSixteens : 1];  // of the warp's pixels
-  float closed[2][2];   // 1 - g of pixels 8 n + 2t and 8 n + 2t + 1
+  Right ds[keeps_ds ? kSixteens : 1];
 
   MEMGAN_DEVICE TensorBackward(const BackwardArgs& args, const TensorRoom<S>& given, int64_t image)
       : a(args),
@@ -66,14 +72,15 @@ struct TensorBackward {
         warp(int(threadIdx.x) / kWarp),
         lane(int(threadIdx.x) % kWarp),
         warps(in_registers ? kWarps : int(blockDim.x) / kWarp),
-        row(16 * warps + kVector<S>),
+        groups(in_registers ? kGroups : warps),
+        row(16 * groups + kVector<S>),
         channels(up_to_16(args.C)),
         sixteens(up_to_16(given.packed.rows) / 16),
         gated(args.gate_weight != nullptr),
         bias(gated ? read(*static_cast<const S*>(args.gate_bias)) : 0.f),
         scale(float(args.scale * kLog2e)) {
     if constexpr (!few_words)
-      for (int i = 0; i < 4 * kSixteens; ++i) read_lane(i / 2, i % 2) = 0;
+      for (int i = 0; i < 4 * kSixteens && warp < groups; ++i) read_lane(i / 2, i % 2) = 0;
   }
 
   MEMGAN_DEVICE float& read_lane(int j, int e) const {
@@ -83,80 +90,95 @@ struct TensorBackward {
     if constexpr (few_words) read_sum[j][e] += x;
     else read_lane(j, e) += x;
   }
-
-  // Gradients that attention was given, of a pixel: what they add to a row's sum, and to each of its words.
-  MEMGAN_DEVICE const S* given_of(int p, int end) const {
-    if (a.grad_attention.data == nullptr || p >= end) return nullptr;
-    return static_cast<const S*>(a.grad_attention.data) + b * a.grad_attention.batch + p * a.grad_attention.pixel;
-  }
-  MEMGAN_DEVICE float given_of(const S* given, int l) const {
-    return l > 0 && l < packed.rows ? read(given[packed.words[l - 1] * a.grad_attention.row]) : 0.f;
+  // What a pixel's attention was given as its own gradient.
+  MEMGAN_DEVICE float given_of(int pixel, int end, int l) const {
+    if (pixel >= end || l == 0 || l >= packed.rows) return 0;
+    const auto& given = a.grad_attention;
+    return read(static_cast<const S*>(given.data)[b * given.batch + packed.words[l - 1] * given.row + pixel * given.pixel]);
   }
 
-  // One row's scores → ds, dz in the gate's place; P → g a.
+  // Scores → ds, dz in the gate's place; P → g a. Of rows g and g + 8, whose pixels are `pixel` and the 8th behind it.
   MEMGAN_DEVICE void respond(
-      float (&s)[2 * kSixteens][4], float (&q)[2 * kSixteens][4], int h, float dot, int p, int end, float& open_less_1) {
+      float (&s)[2 * kSixteens][4], float (&q)[2 * kSixteens][4], float (&dot)[2], int pixel, int end, float* closed) {
     const int t = lane % 4;
-    const S* given = given_of(p, end);
-    const float z = s[0][2 * h];  // of w_r where t is 0
-    if (t == 0) s[0][2 * h] = 0;
-    float largest = kLowest, total = 0, read_dot = 0, from_read = 0, given_dot = 0;
+    const bool asked = a.grad_attention.data != nullptr;
+    float z[2], largest[2] = {kLowest, kLowest}, total[2] = {}, read_dot[2] = {}, from_read[2] = {}, given_dot[2] = {};
+    MEMGAN_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      z[h] = s[0][2 * h];  // of w_r where t is 0
+      if (t == 0) s[0][2 * h] = 0;
+    }
     MEMGAN_UNROLL
     for (int j = 0; j < 2 * kSixteens; ++j) {
       if (j / 2 >= sixteens) continue;
       const float2 masked = *reinterpret_cast<const float2*>(packed.masked + 8 * j + 2 * t);
-      s[j][2 * h] = s[j][2 * h] * scale + masked.x;
-      s[j][2 * h + 1] = s[j][2 * h + 1] * scale + masked.y;
-      largest = fmaxf(largest, fmaxf(s[j][2 * h], s[j][2 * h + 1]));
+      MEMGAN_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        s[j][2 * h] = s[j][2 * h] * scale + masked.x;
+        s[j][2 * h + 1] = s[j][2 * h + 1] * scale + masked.y;
+        largest[h] = fmaxf(largest[h], fmaxf(s[j][2 * h], s[j][2 * h + 1]));
+      }
     }
-    largest = largest_of_row(largest);
+    largest_of_rows(largest);
     MEMGAN_UNROLL
     for (int j = 0; j < 2 * kSixteens; ++j) {
       if (j / 2 >= sixteens) continue;
       const float2 value_gate = *reinterpret_cast<const float2*>(packed.value_gate + 8 * j + 2 * t);
       MEMGAN_UNROLL
-      for (int e = 0; e < 2; ++e) {
-        float& x = s[j][2 * h + e];
-        x = quick_exp2(x - largest);
-        total += x;
-        read_dot += x * q[j][2 * h + e];
-        from_read += x * (e == 0 ? value_gate.x : value_gate.y);
-        if (given != nullptr) given_dot += x * given_of(given, 8 * j + 2 * t + e);
+      for (int i = 0; i < 4; ++i) {
+        const int h = i / 2;
+        float& x = s[j][i];
+        x = quick_exp2(x - largest[h]);
+        total[h] += x;
+        read_dot[h] += x * q[j][i];
+        from_read[h] += x * (i % 2 == 0 ? value_gate.x : value_gate.y);
+        if (asked) given_dot[h] += x * given_of(pixel + 8 * h, end, 8 * j + 2 * t + i % 2);
       }
     }
-    total = sum_of_row(total);
-    const float factor = packed.count > 0 ? quick_reciprocal(total) : 0.f;
-    read_dot = sum_of_row(read_dot) * factor;
-    if (a.grad_attention.data != nullptr) given_dot = sum_of_row(given_dot) * factor;
-    float dz = 0;
-    Gate<float> gate{1.f, 0.f};
+    sum_of_rows(total);
+    sum_of_rows(read_dot);
+    if (asked) sum_of_rows(given_dot);
     if (gated) {
-      from_read = sum_of_row(from_read) * factor;
-      gate = quick_gate(of_first(z) + from_read + bias);
-      dz = (read_dot - sum_of_row(dot)) * gate.open * gate.closed;
-      open_less_1 = gate.closed;
+      sum_of_rows(from_read);
+      sum_of_rows(dot);
     }
-    const float mean = gate.open * read_dot + dz * from_read + given_dot;
+    float factor[2], dz[2] = {}, mean[2], open[2] = {1.f, 1.f};
+    MEMGAN_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      factor[h] = packed.count > 0 ? quick_reciprocal(total[h]) : 0.f;
+      read_dot[h] *= factor[h];
+      if (gated) {
+        from_read[h] *= factor[h];
+        const Gate<float> gate = quick_gate(of_first(z[h]) + from_read[h] + bias);
+        dz[h] = (read_dot[h] - dot[h]) * gate.open * gate.closed;
+        open[h] = gate.open;
+        if (t == 0) closed[8 * h] = gate.closed;
+      }
+      mean[h] = open[h] * read_dot[h] + dz[h] * from_read[h] + given_dot[h] * factor[h];
+    }
     MEMGAN_UNROLL
     for (int j = 0; j < 2 * kSixteens; ++j) {
       if (j / 2 >= sixteens) continue;
       const float2 value_gate = *reinterpret_cast<const float2*>(packed.value_gate + 8 * j + 2 * t);
+      float of_read[2] = {};
       MEMGAN_UNROLL
-      for (int e = 0; e < 2; ++e) {
-        float &x = s[j][2 * h + e], &y = q[j][2 * h + e];
-        const float attention = x * factor;
-        float da = dz * (e == 0 ? value_gate.x : value_gate.y) - mean;
-        da += gate.open * y;
-        if (given != nullptr) da += given_of(given, 8 * j + 2 * t + e);
-        add_to_read_sum(j, e, attention * dz);
-        x = attention * float(a.scale) * da;
-        y = attention * gate.open;
+      for (int i = 0; i < 4; ++i) {
+        const int h = i / 2;
+        const float attention = s[j][i] * factor[h];
+        float da = dz[h] * (i % 2 == 0 ? value_gate.x : value_gate.y) - mean[h];
+        da += open[h] * q[j][i];
+        if (asked) da += given_of(pixel + 8 * h, end, 8 * j + 2 * t + i % 2);
+        of_read[i % 2] += attention * dz[h];
+        s[j][i] = attention * float(a.scale) * da;
+        q[j][i] = attention * open[h];
       }
+      if (j == 0 && t == 0) of_read[0] = dz[0] + dz[1];
+      add_to_read_sum(j, 0, of_read[0]);
+      add_to_read_sum(j, 1, of_read[1]);
     }
-    if (t == 0) {
-      s[0][2 * h] = dz;
-      add_to_read_sum(0, 0, dz);
-    }
+    if (t > 0) return;
+    s[0][0] = dz[0];
+    s[0][2] = dz[1];
   }
 
   // 16 pixels of a tile times the slots.
@@ -171,16 +193,17 @@ struct TensorBackward {
     }
   }
 
-  // ds and g a of the warp's pixels; the first of the block's is `first`.
-  MEMGAN_DEVICE void attend(int first, int end) {
-    const int m = 16 * warp;
+  // ds and g a of the warp's group; the first of the block's pixels is `first`.
+  MEMGAN_DEVICE void attend(const S* G, int first, int end) {
+    if (warp >= groups) return;
+    const int m = 16 * warp, t = lane % 4, g = lane / 4;
     float s[2 * kSixteens][4] = {}, q[2 * kSixteens][4] = {}, dots[2][4] = {};  // dots: r . G of all pairs of pixels
     MEMGAN_NO_UNROLL
     for (int c = 0; c < channels; c += 16) {
       Left of_r, of_G;
       E::left(of_r, room.r, row, c, m);
       multiply(s, of_r, packed.keys, c);
-      E::left(of_G, room.G, row, c, m);
+      E::left(of_G, G, row, c, m);
       multiply(q, of_G, packed.values, c);
       if (!gated) continue;
       Right turned;
@@ -188,19 +211,15 @@ struct TensorBackward {
       MEMGAN_UNROLL
       for (int n = 0; n < 2; ++n) E::multiply(dots[n], of_G, turned, n);
     }
-    float of_rows[2] = {};
+    float dot[2];
     MEMGAN_UNROLL
-    for (int h = 0; h < 2; ++h) {
-      const int t = lane % 4, g = lane / 4;
-      const float dot = 2 * t == g ? dots[h][2 * h] : 2 * t + 1 == g ? dots[h][2 * h + 1] : 0.f;
-      respond(s, q, h, dot, first + m + g + 8 * h, end, of_rows[h]);
-    }
-    of_columns(closed, of_rows);
-    const int place = (m + lane / 4) * room.scores_row + lane % 4 * 2;
+    for (int h = 0; h < 2; ++h) dot[h] = 2 * t == g ? dots[h][2 * h] : 2 * t + 1 == g ? dots[h][2 * h + 1] : 0.f;
+    respond(s, q, dot, first + m + g, end, room.closed + m + g);
+    const int place = (m + g) * room.scores_row + 2 * t;
     MEMGAN_UNROLL
     for (int j = 0; j < kSixteens; ++j) {
       if (j >= sixteens) continue;
-      Right& kept = ds[few_words ? j : 0];
+      Right& kept = ds[keeps_ds ? j : 0];
       E::right_of(kept, s[2 * j], s[2 * j + 1]);
       E::store_right(room.ds + place + 16 * j, room.scores_row, kept);
       Right ga;
@@ -210,28 +229,28 @@ struct TensorBackward {
   }
 
   // Adds the block's pixels to its sums. In memory they are `to`.
-  MEMGAN_DEVICE void sum(float* to) {
-    const int across = channels / 16;
+  MEMGAN_DEVICE void sum(const S* G, float* to) {
+    const int pairs = 2 * (channels / 16);
     if constexpr (in_registers) {
       MEMGAN_UNROLL
       for (int k = 0; k < kPairs; ++k)
-        if (warp + k * kWarps < 2 * across) sum_pair(sums[k], warp + k * kWarps, 0);
+        if (warp + k * kWarps < pairs) sum_pair(sums[k], G, warp + k * kWarps, 0);
     } else {
-      for (int unit = warp; unit < 2 * across * sixteens; unit += warps) {
+      for (int unit = warp; unit < pairs * sixteens; unit += warps) {
         float found[1][2][4] = {};
-        sum_pair(found, unit / sixteens, unit % sixteens);
+        sum_pair(found, G, unit / sixteens, unit % sixteens);
         each(found[0], unit / sixteens, unit % sixteens, [&](int64_t i, float x) { to[i] += x; });
       }
     }
   }
   template <int kCount>
-  MEMGAN_DEVICE void sum_pair(float (&x)[kCount][2][4], int pair, int sixteen) const {
+  MEMGAN_DEVICE void sum_pair(float (&x)[kCount][2][4], const S* G, int pair, int sixteen) const {
     const int across = channels / 16;
     const bool slots = pair < across;
     const int c = (slots ? pair : pair - across) * 16;
-    const S *factors = (slots ? room.ds : room.ga) + 16 * sixteen, *tile = slots ? room.r : room.G;
+    const S *factors = (slots ? room.ds : room.ga) + 16 * sixteen, *tile = slots ? room.r : G;
     MEMGAN_UNROLL_BY(2)
-    for (int p = 0; p < 16 * warps; p += 16) {
+    for (int p = 0; p < 16 * groups; p += 16) {
       Right pixels;
       E::right(pixels, tile, row, c, p);
       MEMGAN_UNROLL
@@ -259,10 +278,11 @@ struct TensorBackward {
     }
   }
 
-  // The warp's pixels of G → those of grad_r, where they lie.
-  MEMGAN_DEVICE void grad() const {
+  // A group's pixels of G → those of grad_r, where they lie; several warps may share a group's channels.
+  MEMGAN_DEVICE void grad(S* G) const {
+    const int m = warp % groups * 16;
     MEMGAN_NO_UNROLL
-    for (int c = 0; c < channels; c += 16) {
+    for (int c = warp / groups * 16; c < channels; c += warps / groups * 16) {
       float o[2][4] = {};
       MEMGAN_UNROLL
       for (int j = 0; j < kSixteens; ++j) {
@@ -270,15 +290,19 @@ struct TensorBackward {
         Left keys;
         E::left(keys, packed.keys, packed.row, 16 * j, c);
         Right again;
-        if constexpr (!few_words) E::right(again, room.ds, room.scores_row, 16 * warp, 16 * j);
+        if constexpr (!keeps_ds) E::right(again, room.ds, room.scores_row, m, 16 * j);
         MEMGAN_UNROLL
-        for (int n = 0; n < 2; ++n) E::multiply(o[n], keys, few_words ? ds[j] : again, n);
+        for (int n = 0; n < 2; ++n) E::multiply(o[n], keys, keeps_ds ? ds[j] : again, n);
       }
-      respond_with<E>(o, closed, gated, room.G + (c + lane / 4) * row + 16 * warp + lane % 4 * 2, row);
+      float closed[2][2] = {};  // of pixels 8 n + 2t and 8 n + 2t + 1
+      MEMGAN_UNROLL
+      for (int i = 0; i < 4; ++i)
+        if (gated) closed[i / 2][i % 2] = room.closed[m + i / 2 * 8 + lane % 4 * 2 + i % 2];
+      respond_with<E>(o, closed, gated, G + (c + lane / 4) * row + m + lane % 4 * 2, row);
     }
   }
 
-  // Sums in registers → the chunk's, and those of dz a_l → one a warp.
+  // Sums in registers → the chunk's, and those of dz a_l → one a group.
   MEMGAN_DEVICE void finish(float* partial) const {
     if constexpr (in_registers) {
       MEMGAN_UNROLL
@@ -289,6 +313,7 @@ struct TensorBackward {
         for (int l = 0; l < kSixteens; ++l) each(sums[k][l], pair, l, [&](int64_t i, float x) { partial[i] = x; });
       }
     }
+    if (warp >= groups) return;
     MEMGAN_UNROLL
     for (int j = 0; j < 2 * kSixteens; ++j) {
       MEMGAN_UNROLL
@@ -304,54 +329,5 @@ struct TensorBackward {
     }
   }
 };
-
-// Blocks on a multiprocessor at least.
-template <typename S>
-constexpr int backward_blocks(int sixteens, int warps) {
-  return sixteens == 2 && warps == 4 ? (sizeof(S) == 2 ? 4 : 3) : 1;
-}
-
-template <typename S, int kSixteens, int kWarps>
-__global__ void __launch_bounds__(kWarps > 0 ? kWarps * kWarp : 4 * kWarp, backward_blocks<S>(kSixteens, kWarps))
-    attend_backward_tensor(const __grid_constant__ BackwardArgs a) {
-  const int warps = kWarps > 0 ? kWarps : int(blockDim.x) / kWarp, channels = int(a.C);
-  TensorRoom<S> room(a, warps, int(threadIdx.x), shared_memory());
-  const Chunk chunk(a);
-  float* sums = a.shared_sums ? room.sums : chunk.partial;
-  const Way r_way = way_of<S>(a.r, a.C), G_way = way_of<S>(a.grad_out, a.C), out_way = way_of<S>(a.grad_r, a.C);
-  const auto load = [&](const Pixels& from, Way way, int first, S* tile) {
-    if (first >= chunk.end) return;
-    room.tile.load(from, way, chunk.b, first, chunk.end, channels, tile);
-    commit_copies();
-  };
-  int first = chunk.begin;
-  load(a.r, r_way, first, room.r);
-  load(a.grad_out, G_way, first, room.G);
-  if constexpr (kWarps == 0)
-    for (int64_t i = int(threadIdx.x); i < partial_size(a); i += blockDim.x) sums[i] = 0;
-  room.packed.pack(a, chunk.b);
-  TensorBackward<S, kSixteens, kWarps> work(a, room, chunk.b);
-  while (first < chunk.end) {
-    wait_for_copies<0>();
-    __syncthreads();  // tiles are there
-    work.attend(first, chunk.end);
-    __syncthreads();  // ds and g a of all warps are there
-    work.sum(sums);
-    __syncthreads();  // and read: r may be replaced, and G
-    load(a.r, r_way, first + room.tile.pixels, room.r);
-    work.grad();
-    __syncthreads();  // grad_r lies where G was
-    room.tile.store(a.grad_r, out_way, chunk.b, first, chunk.end, channels, room.G);
-    first += room.tile.pixels;
-    __syncthreads();  // and has been read
-    load(a.grad_out, G_way, first, room.G);
-  }
-  work.finish(chunk.partial);
-  __syncthreads();
-  add_read_sums(a, room.read_sums, room.words, room.packed.count, 1, 0, sums);
-  if (!a.shared_sums) return;
-  __syncthreads();
-  for (int64_t i = int(threadIdx.x); i < partial_size(a); i += blockDim.x) chunk.partial[i] = sums[i];
-}
 
 }  // namespace memgan::cuda

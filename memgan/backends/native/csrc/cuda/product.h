@@ -2,7 +2,8 @@
 // precision.
 //
 // The products are small (some hundred rows, a few hundred deep) and there are many of them, so what counts is that one
-// launch does all: no tensor cores. A long sum over rows may be shared by several blocks; the one that comes last adds
+// launch does all, and that its blocks do not wait: no tensor cores, and the depth is shared by the teams of a block, whose
+// sums are gathered at the end. A long sum over rows may also be shared by several blocks; the one that comes last adds
 // their parts in order, so every sum has one order, whichever block that is.
 #pragma once
 
@@ -12,8 +13,11 @@
 
 namespace memgan::cuda {
 
-constexpr int kProductThreads = 128;
-constexpr int kProductBlocks = 2;  // of one multiprocessor at least: registers enough for all kernels not to spill
+constexpr int kTeamThreads = 128;
+template <typename T>
+constexpr int kTeams = sizeof(T) == 8 ? 2 : 3;
+template <typename T>
+constexpr int kProductThreads = kTeams<T> * kTeamThreads;  // of a block
 constexpr int kProductRows = 32, kProductColumns = 64;  // of a block's tile
 constexpr int kProductDepth = 32;                       // of a step
 
@@ -66,23 +70,26 @@ struct Product {
   // Rows in shared memory are an odd number of 16 bytes long: eight threads that read a column of packs meet no bank
   // twice.
   static constexpr int kStride = kProductDepth + Pack<T>::size;
-  static constexpr int kBytes = (kProductRows + kProductColumns) * kStride * int(sizeof(T));
-  static constexpr int kLeft = kProductRows * kProductDepth / kProductThreads;  // elements a thread fetches of a step
-  static constexpr int kRight = kProductColumns * kProductDepth / kProductThreads;
+  static constexpr int kTeamNumbers = (kProductRows + kProductColumns) * kStride;  // of shared memory
+  static constexpr int kBytes = kTeams<T> * kTeamNumbers * int(sizeof(T));
+  static constexpr int kLeft = kProductRows * kProductDepth / kTeamThreads;  // elements a thread fetches of a step
+  static constexpr int kRight = kProductColumns * kProductDepth / kTeamThreads;
   static constexpr int kEach = 4;  // a thread owns 4 rows by 4 columns
 
-  T *left, *right;  // in shared memory
+  T *shared, *left, *right;  // of the block; of the team
   T sums[kEach][kEach];
   T row_sum = 0;  // of the left factor over the depth, row thread / 4: whole in the first of four threads
 
-  MEMGAN_DEVICE explicit Product(unsigned char* shared)
-      : left(reinterpret_cast<T*>(shared)), right(left + kProductRows * kStride) {}
+  MEMGAN_DEVICE explicit Product(unsigned char* bytes)
+      : shared(reinterpret_cast<T*>(bytes)), left(shared + team() * kTeamNumbers), right(left + kProductRows * kStride) {}
 
+  static MEMGAN_DEVICE int thread() { return int(threadIdx.x) % kTeamThreads; }
+  static MEMGAN_DEVICE int team() { return int(threadIdx.x) / kTeamThreads; }
   // The rows and columns of this thread in the block's tile.
-  static MEMGAN_DEVICE int row(int i) { return int(threadIdx.x) / 16 + 8 * i; }
-  static MEMGAN_DEVICE int column(int j) { return int(threadIdx.x) % 16 + 16 * j; }
+  static MEMGAN_DEVICE int row(int i) { return thread() / 16 + 8 * i; }
+  static MEMGAN_DEVICE int column(int j) { return thread() % 16 + 16 * j; }
 
-  // sums[i][j] = sum over k < depth of l(row(i), k) r(column(j), k), and zero outside of both.
+  // sums[i][j] = sum over the team's part of k < depth of l(row(i), k) r(column(j), k), and zero outside of both.
   template <bool kRowSums, typename X, Lies kLeftLies, typename Y, Lies kRightLies>
   MEMGAN_DEVICE void compute(int64_t depth, Factor<X, kLeftLies> l, Factor<Y, kRightLies> r) {
     MEMGAN_UNROLL
@@ -96,27 +103,30 @@ struct Product {
   // The same on top of the sums that are there.
   template <bool kRowSums, typename X, Lies kLeftLies, typename Y, Lies kRightLies>
   MEMGAN_DEVICE void add(int64_t depth, Factor<X, kLeftLies> l, Factor<Y, kRightLies> r) {
-    T next_left[kLeft], next_right[kRight];
+    constexpr int kStep = kTeams<T> * kProductDepth;
+    X next_left[kLeft];  // as they are stored: nothing waits for them before they are needed
+    Y next_right[kRight];
     const auto fetch = [&](int64_t first) {
       fetch_of<kProductRows>(l, first, depth, next_left);
       fetch_of<kProductColumns>(r, first, depth, next_right);
     };
-    fetch(0);
+    const int64_t begin = team() * kProductDepth;
+    fetch(begin);
     MEMGAN_NO_UNROLL
-    for (int64_t first = 0; first < depth; first += kProductDepth) {
-      __syncthreads();  // the step before has been read
+    for (int64_t first = 0; first < depth; first += kStep) {  // as many steps for every team
+      __syncthreads();                                        // the step before has been read
       MEMGAN_UNROLL
       for (int n = 0; n < kLeft; ++n) {
         const Place p = place<kLeftLies, kProductRows>(n);
-        left[p.at * kStride + p.k] = next_left[n];
+        left[p.at * kStride + p.k] = T(read(next_left[n]));
       }
       MEMGAN_UNROLL
       for (int n = 0; n < kRight; ++n) {
         const Place p = place<kRightLies, kProductColumns>(n);
-        right[p.at * kStride + p.k] = next_right[n];
+        right[p.at * kStride + p.k] = T(read(next_right[n]));
       }
       __syncthreads();
-      if (first + kProductDepth < depth) fetch(first + kProductDepth);  // under way while this step is multiplied
+      if (first + kStep < depth) fetch(first + kStep + begin);  // under way while this step is multiplied
       multiply();
       if constexpr (kRowSums) add_rows();
     }
@@ -126,9 +136,26 @@ struct Product {
     }
   }
 
-  // Calls `to(row, column, sum)` for the elements inside that this thread owns.
+  // The teams' sums → those of the first team's threads, in order. The block's shared memory may be used behind it.
+  MEMGAN_DEVICE void gather() {
+    __syncthreads();  // the last step has been read
+    T* mine = shared + (team() - 1) * kPartNumbers + thread();
+    if (team() > 0) put(mine);
+    __syncthreads();  // all teams' sums are there
+    if (team() == 0)
+      for (int other = 1; other < kTeams<T>; ++other) {
+        const T* theirs = shared + (other - 1) * kPartNumbers + thread();
+        MEMGAN_UNROLL
+        for (int n = 0; n < kEach * kEach; ++n) sums[n / kEach][n % kEach] += theirs[n * kTeamThreads];
+        row_sum += theirs[kEach * kEach * kTeamThreads];
+      }
+    __syncthreads();
+  }
+
+  // Calls `to(row, column, sum)` for the elements inside that this thread of the first team owns.
   template <typename To>
   MEMGAN_DEVICE void each(int64_t rows, int64_t columns, To to) const {
+    if (team() > 0) return;
     MEMGAN_UNROLL
     for (int i = 0; i < kEach; ++i) {
       MEMGAN_UNROLL
@@ -137,28 +164,32 @@ struct Product {
     }
   }
 
-  // What a block keeps of its part of a shared sum.
-  static constexpr int64_t kPartNumbers = (kEach * kEach + 1) * kProductThreads;
+  // What a block, or a team, keeps of its part of a shared sum.
+  static constexpr int64_t kPartNumbers = (kEach * kEach + 1) * kTeamThreads;
+  static_assert((kTeams<T> - 1) * kPartNumbers <= kTeams<T> * kTeamNumbers);
+  MEMGAN_DEVICE void put(T* mine) const {
+    MEMGAN_UNROLL
+    for (int n = 0; n < kEach * kEach; ++n) mine[n * kTeamThreads] = sums[n / kEach][n % kEach];
+    mine[kEach * kEach * kTeamThreads] = row_sum;
+  }
 
   // The sums of all parts in the block that comes last, which is told so. `kept` is the tile's in the workspace,
   // [parts] [kPartNumbers]; `arrived` counts its blocks from 0.
   MEMGAN_DEVICE bool complete(int64_t parts, int64_t part, T* kept, unsigned* arrived) {
     if (parts == 1) return true;
-    T* mine = kept + part * kPartNumbers + threadIdx.x;
-    MEMGAN_UNROLL
-    for (int n = 0; n < kEach * kEach; ++n) mine[n * kProductThreads] = sums[n / kEach][n % kEach];
-    mine[kEach * kEach * kProductThreads] = row_sum;
-    unsigned* before = reinterpret_cast<unsigned*>(left);
+    if (team() == 0) put(kept + part * kPartNumbers + thread());
+    unsigned* before = reinterpret_cast<unsigned*>(shared);
     __threadfence();
     __syncthreads();  // all of the block's numbers are there, before it counts as arrived
     if (threadIdx.x == 0) *before = atomicAdd(arrived, 1u);
     __syncthreads();
     if (*before + 1 != unsigned(parts)) return false;
     __threadfence();
+    if (team() > 0) return true;
     MEMGAN_UNROLL
     for (int n = 0; n <= kEach * kEach; ++n) {
       T sum = 0;
-      for (int64_t p = 0; p < parts; ++p) sum += kept[p * kPartNumbers + n * kProductThreads + threadIdx.x];
+      for (int64_t p = 0; p < parts; ++p) sum += kept[p * kPartNumbers + n * kTeamThreads + thread()];
       if (n < kEach * kEach) sums[n / kEach][n % kEach] = sum;
       else row_sum = sum;
     }
@@ -171,17 +202,16 @@ struct Product {
   };
   template <Lies kLies, int kSize>
   static MEMGAN_DEVICE Place place(int n) {
-    const int thread = int(threadIdx.x);
     if constexpr (kLies == Lies::along)
-      return {thread / kProductDepth + n * (kProductThreads / kProductDepth), thread % kProductDepth};
-    else return {thread % kSize, thread / kSize + n * (kProductThreads / kSize)};
+      return {thread() / kProductDepth + n * (kTeamThreads / kProductDepth), thread() % kProductDepth};
+    else return {thread() % kSize, thread() / kSize + n * (kTeamThreads / kSize)};
   }
 
   template <int kSize, typename X, Lies kLies, int kCount>
-  static MEMGAN_DEVICE void fetch_of(const Factor<X, kLies>& f, int64_t first, int64_t depth, T (&to)[kCount]) {
+  static MEMGAN_DEVICE void fetch_of(const Factor<X, kLies>& f, int64_t first, int64_t depth, X (&to)[kCount]) {
     constexpr bool kAlong = kLies == Lies::along;
     const Place p = place<kLies, kSize>(0);
-    const int64_t step = f.stride * (kAlong ? kProductThreads / kProductDepth : kProductThreads / kSize);
+    const int64_t step = f.stride * (kAlong ? kTeamThreads / kProductDepth : kTeamThreads / kSize);
     const X* from = f.data + (kAlong ? p.at * f.stride + first + p.k : (first + p.k) * f.stride + p.at);
     MEMGAN_UNROLL
     for (int n = 0; n < kCount; ++n) {
@@ -189,7 +219,7 @@ struct Product {
       const bool inside = q.at < f.count && first + q.k < depth;
       const bool more_than_zero = inside && (f.real == nullptr || f.real[kAlong ? q.at : first + q.k]) &&
                                   (f.result == nullptr || !(read(f.result[from - f.data]) <= 0));
-      to[n] = more_than_zero ? T(read(*from)) : T(0);
+      to[n] = more_than_zero ? *from : X{};
       from += step;
     }
   }
@@ -215,7 +245,7 @@ struct Product {
 
   // Four threads a row, a quarter of the step each.
   MEMGAN_DEVICE void add_rows() {
-    const T* from = left + threadIdx.x / 4 * kStride + threadIdx.x % 4 * (kProductDepth / 4);
+    const T* from = left + thread() / 4 * kStride + thread() % 4 * (kProductDepth / 4);
     MEMGAN_UNROLL
     for (int k = 0; k < kProductDepth / 4; ++k) row_sum += from[k];
   }

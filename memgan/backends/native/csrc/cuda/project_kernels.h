@@ -10,7 +10,7 @@ namespace memgan::cuda {
 
 // A tile of rows, blockIdx.x, by one of the keys' channels or, behind those, of the values', blockIdx.y.
 template <typename S>
-__global__ void __launch_bounds__(kProductThreads, kProductBlocks)
+__global__ void __launch_bounds__(kProductThreads<typename Compute<S>::type>, 1)
     project_forward(const __grid_constant__ ProjectArgs a) {
   using T = typename Compute<S>::type;
   const int64_t of_keys = tiles_of(a.keys.channels, kProductColumns), tile = blockIdx.y;
@@ -21,6 +21,7 @@ __global__ void __launch_bounds__(kProductThreads, kProductBlocks)
   product.template compute<false>(
       a.M, Factor<S, Lies::along>{at<S>(a.memory, row * a.M), a.M, rows},
       Factor<S, Lies::along>{at<S>(p.weight, column * a.M), a.M, columns});
+  product.gather();
   S* to = static_cast<S*>(p.out) + row * p.channels + column;
   product.each(rows, columns, [&](int i, int j, T sum) {
     to[i * p.channels + j] = written<S>(relu(sum + T(read(*at<S>(p.bias, column + j)))));
@@ -49,6 +50,7 @@ struct ProjectTile {
     };
     product.template compute<false>(a.keys.channels, slopes<Lies::along>(a.keys, row, 0, rows), weights(a.keys));
     product.template add<false>(a.values.channels, slopes<Lies::along>(a.values, row, 0, rows), weights(a.values));
+    product.gather();
     S* to = static_cast<S*>(a.grad_memory) + row * a.M + column;
     product.each(rows, columns, [&](int i, int j, T sum) { to[i * a.M + j] = written<S>(sum); });
   }
@@ -62,12 +64,13 @@ struct ProjectTile {
     product.template compute<true>(
         a.R - first < a.split.rows ? a.R - first : a.split.rows, slopes<Lies::across>(p, first, channel, rows),
         Factor<S, Lies::across>{at<S>(a.memory, first * a.M + column), a.M, columns});
+    product.gather();
     T* kept = static_cast<T*>(p.kept) + tile * a.split.parts * Product<T>::kPartNumbers;
     if (!product.complete(a.split.parts, part, kept, p.arrived + tile)) return;
     S* to = static_cast<S*>(p.grad_weight) + channel * a.M + column;
     product.each(rows, columns, [&](int i, int j, T sum) { to[i * a.M + j] = written<S>(sum); });
     const int64_t of_bias = channel + threadIdx.x / 4;
-    if (column == 0 && threadIdx.x % 4 == 0 && of_bias < p.channels)
+    if (column == 0 && product.team() == 0 && threadIdx.x % 4 == 0 && of_bias < p.channels)
       static_cast<S*>(p.grad_bias)[of_bias] = written<S>(product.row_sum);
   }
 };
@@ -76,14 +79,14 @@ MEMGAN_BOTH int64_t counts_of(const ProjectBackwardArgs& a) {
   return project_tiles_of_weight(a, a.keys) + project_tiles_of_weight(a, a.values);
 }
 template <typename S>
-__global__ void __launch_bounds__(kProductThreads) project_clear_counts(const __grid_constant__ ProjectBackwardArgs a) {
-  const int64_t i = int64_t(blockIdx.x) * kProductThreads + threadIdx.x;  // the values' behind the keys'
+__global__ void __launch_bounds__(kTeamThreads) project_clear_counts(const __grid_constant__ ProjectBackwardArgs a) {
+  const int64_t i = int64_t(blockIdx.x) * kTeamThreads + threadIdx.x;  // the values' behind the keys'
   if (i < counts_of(a)) a.keys.arrived[i] = 0;
 }
 
 // Tiles of the memory's gradient, then of the keys' weight, then of the values'.
 template <typename S>
-__global__ void __launch_bounds__(kProductThreads, kProductBlocks)
+__global__ void __launch_bounds__(kProductThreads<typename Compute<S>::type>, 1)
     project_backward(const __grid_constant__ ProjectBackwardArgs a) {
   const ProjectTile<S> work{a};
   const int64_t of_memory = project_tiles_of_memory(a);

@@ -9,8 +9,8 @@ namespace memgan::cuda {
 template <typename S>
 const char* project_forward_of(const ProjectArgs& a, void* stream) {
   const int64_t columns = tiles_of(a.keys.channels, kProductColumns) + tiles_of(a.values.channels, kProductColumns);
-  const Grid grid{
-      tiles_of(a.R, kProductRows), columns, kProductThreads, Product<typename Compute<S>::type>::kBytes, stream};
+  using T = typename Compute<S>::type;
+  const Grid grid{tiles_of(a.R, kProductRows), columns, kProductThreads<T>, Product<T>::kBytes, stream};
   return launch(project_forward<S>, grid, a);
 }
 
@@ -32,11 +32,11 @@ const char* project_backward_of(ProjectBackwardArgs a, void* stream) {
     a.values.kept = kept + of_keys * a.split.parts * Product<T>::kPartNumbers;
     a.keys.arrived = reinterpret_cast<unsigned*>(kept + tiles * a.split.parts * Product<T>::kPartNumbers);
     a.values.arrived = a.keys.arrived + of_keys;
-    const Grid counts{tiles_of(tiles, kProductThreads), 1, kProductThreads, 0, stream};
+    const Grid counts{tiles_of(tiles, kTeamThreads), 1, kTeamThreads, 0, stream};
     if (const char* error = launch(project_clear_counts<S>, counts, a)) return error;
   }
   const int64_t blocks = project_tiles_of_memory(a) + tiles * a.split.parts;
-  return launch(project_backward<S>, {blocks, 1, kProductThreads, Product<T>::kBytes, stream}, a);
+  return launch(project_backward<S>, {blocks, 1, kProductThreads<T>, Product<T>::kBytes, stream}, a);
 }
 
 }  // namespace memgan::cuda

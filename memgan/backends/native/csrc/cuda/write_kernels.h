@@ -50,6 +50,7 @@ struct Projections {
     product.template compute<false>(
         inputs, Factor<S, Lies::along>{x, inputs, count, real},
         Factor<S, Lies::along>{at<S>(weight, first_column * inputs), inputs, left});
+    product.gather();
     MEMGAN_UNROLL
     for (int j = 0; j < product.kEach; ++j) {
       const int64_t m = product.column(j);
@@ -62,7 +63,7 @@ struct Projections {
   // gate . x for each row of x: a warp a row. Row i's goes to `to(i, sum)`, on one lane.
   template <typename To>
   MEMGAN_DEVICE void logits(const S* x, int count, const void* gate, int64_t inputs, const bool* real, To to) {
-    for (int i = int(threadIdx.x) / kWarp; i < count; i += kProductThreads / kWarp) {
+    for (int i = int(threadIdx.x) / kWarp; i < count; i += kProductThreads<T> / kWarp) {
       T sum = 0;
       const int64_t depth = real == nullptr || real[i] ? inputs : 0;
       for (int64_t k = threadIdx.x % kWarp; k < depth; k += kWarp)
@@ -78,7 +79,7 @@ struct Projections {
     logits(r, images, a.gate_image, a.C, nullptr, [&](int i, T sum) { image_logit[i] = sum; });
     project(r, images, a.image_weight, a.image_bias, a.C, nullptr);
     MEMGAN_UNROLL
-    for (int i = 0; i < product.kEach; ++i) {
+    for (int i = 0; i < product.kEach && product.team() == 0; ++i) {
       MEMGAN_UNROLL
       for (int j = 0; j < product.kEach; ++j)
         from_image[product.row(i) * kProductColumns + product.column(j)] = product.sums[i][j];
@@ -93,9 +94,10 @@ struct Projections {
     __syncthreads();
   }
 
-  // Calls `work(i, j, row, column)` for the elements of the tile that this thread owns.
+  // Calls `work(i, j, row, column)` for the elements of the tile that this thread of the first team owns.
   template <typename Work>
   MEMGAN_DEVICE void each(Work work) const {
+    if (product.team() > 0) return;
     MEMGAN_UNROLL
     for (int i = 0; i < product.kEach; ++i) {
       MEMGAN_UNROLL
@@ -108,7 +110,7 @@ struct Projections {
 };
 
 template <typename S>
-__global__ void __launch_bounds__(kProductThreads, kProductBlocks)
+__global__ void __launch_bounds__(kProductThreads<typename Compute<S>::type>, 1)
     write_forward(const __grid_constant__ WriteForwardArgs a) {
   using T = typename Compute<S>::type;
   Projections<S> p(a);
@@ -122,7 +124,7 @@ __global__ void __launch_bounds__(kProductThreads, kProductBlocks)
 
 // du; v of the images that begin in this tile, in the place of dv; each tile's part of G . (p - q); the gates.
 template <typename S>
-__global__ void __launch_bounds__(kProductThreads, kProductBlocks)
+__global__ void __launch_bounds__(kProductThreads<typename Compute<S>::type>, 1)
     write_slopes(const __grid_constant__ WriteBackwardArgs a) {
   using T = typename Compute<S>::type;
   Projections<S> p(a);
@@ -139,7 +141,7 @@ __global__ void __launch_bounds__(kProductThreads, kProductBlocks)
     MEMGAN_UNROLL
     for (int step = 8; step > 0; step /= 2) parts[i] += __shfl_xor_sync(kAllLanes, parts[i], step);
     const int row = Product<T>::row(i);
-    if (threadIdx.x % 16 == 0 && row < p.rows)
+    if (p.product.team() == 0 && threadIdx.x % 16 == 0 && row < p.rows)
       static_cast<T*>(a.gate_parts)[blockIdx.y * p.R + p.first_row + row] = parts[i];
   }
   if (blockIdx.y == 0 && int(threadIdx.x) < p.rows) {
@@ -148,7 +150,8 @@ __global__ void __launch_bounds__(kProductThreads, kProductBlocks)
     gates[p.R] = p.closed[threadIdx.x];
   }
   const int skipped = (p.first_image * a.L < p.first_row) ? 1 : 0;  // an image that began in the tile before
-  for (int e = skipped * kProductColumns + int(threadIdx.x); e < p.images * kProductColumns; e += kProductThreads) {
+  for (int e = skipped * kProductColumns + int(threadIdx.x); e < p.images * kProductColumns;
+       e += kProductThreads<T>) {
     const int64_t m = p.first_column + e % kProductColumns;
     if (m < a.M)
       static_cast<T*>(a.image_side.slopes)[(p.first_image + e / kProductColumns) * (a.M + 1) + m] = p.from_image[e];
@@ -157,11 +160,11 @@ __global__ void __launch_bounds__(kProductThreads, kProductBlocks)
 
 // One image, blockIdx.x, and 128 memory channels, blockIdx.y: dv from v; and once an image, dz and its sum.
 template <typename S>
-__global__ void __launch_bounds__(kProductThreads) write_finish_slopes(const __grid_constant__ WriteBackwardArgs a) {
+__global__ void __launch_bounds__(kTeamThreads) write_finish_slopes(const __grid_constant__ WriteBackwardArgs a) {
   using T = typename Compute<S>::type;
   const int64_t R = a.B * a.L, b = blockIdx.x, first = b * a.L;
   const T *open = static_cast<const T*>(a.gates), *closed = open + R;
-  const int64_t m = int64_t(blockIdx.y) * kProductThreads + threadIdx.x;
+  const int64_t m = int64_t(blockIdx.y) * kTeamThreads + threadIdx.x;
   if (m < a.M) {
     T sum = 0;
     for (int64_t row = first; row < first + a.L; ++row) sum += closed[row] * T(read(*at<S>(a.grad, row * a.M + m)));
@@ -172,7 +175,7 @@ __global__ void __launch_bounds__(kProductThreads) write_finish_slopes(const __g
   if (b == 0)
     for (const LinearBackward* side : {&a.words_side, &a.image_side})
       if (side->split.parts > 1)
-        for (int64_t i = threadIdx.x; i < tiles_of_weight(*side, a.M); i += kProductThreads) side->arrived[i] = 0;
+        for (int64_t i = threadIdx.x; i < tiles_of_weight(*side, a.M); i += kTeamThreads) side->arrived[i] = 0;
   if (threadIdx.x >= kWarp) return;
   T of_image = 0;
   for (int64_t row = first + threadIdx.x; row < first + a.L; row += kWarp) {
@@ -206,6 +209,7 @@ struct LinearTile {
     product.template compute<false>(
         M, Factor<T, Lies::along>{slope(row, 0), M + 1, rows_left},
         Factor<S, Lies::across>{at<S>(side.weight, column), side.inputs, columns_left});
+    product.gather();
     S* to = static_cast<S*>(side.grad_x) + row * side.inputs + column;
     product.each(rows_left, columns_left, [&](int i, int j, T sum) {
       const T grad = sum + *slope(row + i, M) * T(read(*at<S>(side.gate, column + j)));
@@ -226,6 +230,7 @@ struct LinearTile {
         Factor<S, Lies::across>{
             at<S>(side.x, first * side.inputs + column), side.inputs, columns_left,
             side.real == nullptr ? nullptr : side.real + first});
+    product.gather();
     T* kept = static_cast<T*>(side.kept) + tile * side.split.parts * Product<T>::kPartNumbers;
     if (!product.complete(side.split.parts, part, kept, side.arrived + tile)) return;
     product.each(rows_left, columns_left, [&](int i, int j, T sum) {
@@ -233,13 +238,13 @@ struct LinearTile {
       else static_cast<S*>(side.grad_gate)[column + j] = written<S>(sum);
     });
     const int64_t of_bias = m + threadIdx.x / 4;
-    if (column == 0 && threadIdx.x % 4 == 0 && of_bias < M)
+    if (column == 0 && product.team() == 0 && threadIdx.x % 4 == 0 && of_bias < M)
       static_cast<S*>(side.grad_bias)[of_bias] = written<S>(product.row_sum);
   }
 };
 
 template <typename S>
-__global__ void __launch_bounds__(kProductThreads, kProductBlocks)
+__global__ void __launch_bounds__(kProductThreads<typename Compute<S>::type>, 1)
     write_backward(const __grid_constant__ WriteBackwardArgs a) {
   const int64_t of_words = tiles_of_x(a.words_side) + blocks_of_weight(a.words_side, a.M);
   const bool image = blockIdx.x >= of_words;

@@ -5,13 +5,15 @@
 
 namespace memgan::cuda {
 
-inline Grid write_grid(const WriteArgs& a, int64_t shared, void* stream) {
-  return {tiles_of(a.B * a.L, kProductRows), tiles_of(a.M, kProductColumns), kProductThreads, shared, stream};
+template <typename T>
+Grid write_grid(const WriteArgs& a, void* stream) {
+  const int64_t rows = tiles_of(a.B * a.L, kProductRows), columns = tiles_of(a.M, kProductColumns);
+  return {rows, columns, kProductThreads<T>, kWriteShared<T>, stream};
 }
 
 template <typename S>
 const char* write_forward_of(const WriteForwardArgs& a, void* stream) {
-  return launch(write_forward<S>, write_grid(a, kWriteShared<typename Compute<S>::type>, stream), a);
+  return launch(write_forward<S>, write_grid<typename Compute<S>::type>(a, stream), a);
 }
 
 inline void split_sums(WriteBackwardArgs& a) {
@@ -55,13 +57,13 @@ const char* write_backward_of(WriteBackwardArgs a, void* stream) {
       side->arrived = counts;
       counts += tiles_of_weight(*side, a.M);
     }
-  if (const char* error = launch(write_slopes<S>, write_grid(a, kWriteShared<T>, stream), a)) return error;
-  const int64_t channels = tiles_of(a.M, kProductThreads);
-  const Grid images{a.B, channels > 0 ? channels : 1, kProductThreads, 0, stream};
+  if (const char* error = launch(write_slopes<S>, write_grid<T>(a, stream), a)) return error;
+  const int64_t channels = tiles_of(a.M, kTeamThreads);
+  const Grid images{a.B, channels > 0 ? channels : 1, kTeamThreads, 0, stream};
   if (const char* error = launch(write_finish_slopes<S>, images, a)) return error;
   const int64_t blocks = tiles_of_x(a.words_side) + blocks_of_weight(a.words_side, a.M) + tiles_of_x(a.image_side) +
                          blocks_of_weight(a.image_side, a.M);
-  return launch(write_backward<S>, {blocks, 1, kProductThreads, Product<T>::kBytes, stream}, a);
+  return launch(write_backward<S>, {blocks, 1, kProductThreads<T>, Product<T>::kBytes, stream}, a);
 }
 
 // nullptr, or why the device refused.
