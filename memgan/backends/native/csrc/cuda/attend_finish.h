@@ -7,8 +7,8 @@ namespace memgan::cuda {
 
 constexpr int kFinishThreads = 256, kFinishAtOnce = 8;
 
-// Rows that `attend_finish_image` sums for an image, a warp each for 32 channels: of keys, of values, of the gate.
-MEMGAN_BOTH int64_t finish_rows(const AttendArgs& a) { return 2 * a.L + 1; }
+// Rows that `attend_finish_image` sums for an image, a warp each for 32 channels: of words, of the gate.
+MEMGAN_BOTH int64_t finish_rows(const AttendArgs& a) { return a.L + 1; }
 inline int64_t finish_shared(const AttendArgs& a) { return (2 * a.L + 1) * 4; }  // real words; each word's place among them
 
 template <typename S>
@@ -35,20 +35,15 @@ struct FinishImage {
   MEMGAN_DEVICE int64_t values() const { return (a.L + 1) * a.C; }
   MEMGAN_DEVICE T read_sum(int row) const { return total(values() + a.L * a.D + row); }
 
-  MEMGAN_DEVICE void keys(int64_t l, int64_t c) const {
-    if (c >= a.C) return;
+  MEMGAN_DEVICE void word(int64_t l, int64_t c) const {
     const int row = place[l];
-    static_cast<S*>(a.grad_keys)[(b * a.L + l) * a.C + c] = written<S>(row < 0 ? T(0) : total(row * a.C + c));
-  }
-  MEMGAN_DEVICE void values(int64_t l, int64_t c) const {
-    if (c >= a.D) return;
-    const int row = place[l];
-    T grad = 0;
-    if (row >= 0) {
-      grad = total(values() + row * a.D + c);
-      if (a.gate_weight != nullptr) grad += read(static_cast<const S*>(a.gate_weight)[a.C + c]) * read_sum(row);
-    }
-    static_cast<S*>(a.grad_values)[(b * a.L + l) * a.D + c] = written<S>(grad);
+    const bool gated = a.gate_weight != nullptr && c < a.D;
+    const T of_key = row >= 0 && c < a.C ? total(row * a.C + c) : T(0);
+    T of_value = row >= 0 && c < a.D ? total(values() + row * a.D + c) : T(0);
+    const T of_read = row >= 0 && gated ? read_sum(row) : T(0);
+    if (gated) of_value += read(static_cast<const S*>(a.gate_weight)[a.C + c]) * of_read;
+    if (c < a.C) static_cast<S*>(a.grad_keys)[(b * a.L + l) * a.C + c] = written<S>(of_key);
+    if (c < a.D) static_cast<S*>(a.grad_values)[(b * a.L + l) * a.D + c] = written<S>(of_value);
   }
   // Of the image's part in the gate's gradient; the whole warp.
   MEMGAN_DEVICE void gate(int64_t c) const {
@@ -58,7 +53,7 @@ struct FinishImage {
     T of_read = 0;
     for (int first = 0; first < count; first += kWarp) {
       const T mine = first + lane < count ? read_sum(first + lane) : T(0);
-      MEMGAN_UNROLL_BY(8)
+      MEMGAN_UNROLL_BY(16)
       for (int k = 0; k < kWarp; ++k) {
         const T of_row = __shfl_sync(kAllLanes, mine, k);
         if (first + k < count && c < a.C) of_read += of_row * m.value(first + k, c);
@@ -74,7 +69,7 @@ struct FinishImage {
 
 // Adds the chunks of image first_image + blockIdx.x → its grad_keys, grad_values and gate_partial.
 template <typename S>
-__global__ void __launch_bounds__(kFinishThreads, 4) attend_finish_image(const __grid_constant__ BackwardArgs a) {
+__global__ void __launch_bounds__(kFinishThreads, 3) attend_finish_image(const __grid_constant__ BackwardArgs a) {
   using T = typename Compute<S>::type;
   int32_t* words = reinterpret_cast<int32_t*>(shared_memory());
   int32_t* place = words + a.L + 1;
@@ -88,8 +83,7 @@ __global__ void __launch_bounds__(kFinishThreads, 4) attend_finish_image(const _
   const FinishImage<S> image{a, b, partial, words, place, count};
   const int64_t unit = (blockIdx.y * int64_t(kFinishThreads) + thread) / kWarp, rows = finish_rows(a);
   const int64_t row = unit % rows, c = unit / rows * kWarp + thread % kWarp;
-  if (row < a.L) image.keys(row, c);
-  else if (row < 2 * a.L) image.values(row - a.L, c);
+  if (row < a.L) image.word(row, c);
   else if (a.gate_weight != nullptr) image.gate(c);
 }
 

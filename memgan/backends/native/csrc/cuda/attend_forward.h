@@ -16,56 +16,48 @@ constexpr int kTensorPixels = 128 / int(sizeof(S));
 constexpr int kForwardThreads = 128;  // at most, where lanes own pixels
 
 // What a block of `forward` keeps in shared memory.
-template <typename S, int kPixels, bool kLanes, int kStages>
+template <typename S, int kPixels, bool kLanes, typename M = Any>
 struct ForwardRoom {
   static constexpr int kUnit = kLanes ? 4 : 16;
   Room room;
-  Packed<S, kUnit> packed;
+  Packed<S, kUnit, M> packed;
   int64_t tile_size;
-  S* tiles;       // kStages a warp: while it works on one, the others are on their way
+  S* tiles;       // one a warp
   float* scores;  // [words and w_r][kPixels] a warp, where lanes own pixels
   MEMGAN_BOTH ForwardRoom(const AttendArgs& a, int warps, unsigned char* base)
       : room{base},
         packed(a, room),
-        tile_size(Tile<S>(kPixels, 0, kWarp).size(a.C)),
-        tiles(room.take<S>(warps * kStages * tile_size)),
+        tile_size(Tile<S>(kPixels, 0, kWarp, M::channels(a)).size()),
+        tiles(room.take<S>(warps * tile_size)),
         scores(room.take<float>(kLanes ? warps * int64_t(up_to<kUnit>(a.L + 1)) * kPixels : 0)) {}
 };
 
 // One warp's walk over its tiles: load, `work` in place, store.
-template <typename S, int kPixels, bool kLanes, int kStages, typename Work>
+template <typename S, int kPixels, bool kLanes, typename M, typename Work>
 MEMGAN_DEVICE void forward_tiles(const ForwardArgs& a, Work&& work) {
   const int warps = int(blockDim.x) / kWarp, warp = int(threadIdx.x) / kWarp;
-  ForwardRoom<S, kPixels, kLanes, kStages> room(a, warps, shared_memory());
+  ForwardRoom<S, kPixels, kLanes, M> room(a, warps, shared_memory());
   const int64_t b = blockIdx.x / a.blocks, stride = a.blocks * warps;
   const int channels = int(a.C);
   const int64_t tiles = (a.N + kPixels - 1) / kPixels;
-  const Tile<S> own(kPixels, int(threadIdx.x) % kWarp, kWarp);
-  S* tile[kStages];
+  const Tile<S> own(kPixels, int(threadIdx.x) % kWarp, kWarp, M::channels(a));
+  S* tile = room.tiles + warp * room.tile_size;
   const Way in = way_of<S>(a.r, a.C), out = way_of<S>(a.out, a.C);
-  const auto load = [&](int64_t i, S* to) {
-    if (i < tiles) own.load(a.r, in, b, i * kPixels, a.N, channels, to);
+  const auto load = [&](int64_t i) {
+    if (i < tiles) own.load(a.r, in, b, i * kPixels, a.N, channels, tile);
     commit_copies();
   };
   int64_t i = blockIdx.x % a.blocks * warps + warp;
-  MEMGAN_UNROLL
-  for (int k = 0; k < kStages; ++k) {
-    tile[k] = room.tiles + (warp * kStages + k) * room.tile_size;
-    load(i + k * stride, tile[k]);
-  }
+  load(i);
   room.packed.pack(a, b);
   for (; i < tiles; i += stride) {
-    wait_for_copies<kStages - 1>();
+    wait_for_copies<0>();
     __syncwarp();
-    work(room, b, i * kPixels, tile[0]);
+    work(room, b, i * kPixels, tile);
     __syncwarp();
-    own.store(a.out, out, b, i * kPixels, a.N, channels, tile[0]);
+    own.store(a.out, out, b, i * kPixels, a.N, channels, tile);
     __syncwarp();
-    load(i + kStages * stride, tile[0]);
-    S* used = tile[0];
-    MEMGAN_UNROLL
-    for (int k = 0; k + 1 < kStages; ++k) tile[k] = tile[k + 1];
-    tile[kStages - 1] = used;
+    load(i + stride);
   }
   wait_for_copies<0>();
 }
@@ -73,12 +65,12 @@ MEMGAN_DEVICE void forward_tiles(const ForwardArgs& a, Work&& work) {
 // ---- tensor cores. A warp works on 16 * kHeight pixels at once and holds their scores in registers: kSixteens * 16
 // of w_r and words.
 
-template <typename S, int kSixteens, int kPixels, int kHeight>
+template <typename S, int kSixteens, int kPixels, int kHeight, typename M>
 struct TensorForward {
   using E = Engine<S>;
   static constexpr int row = kPixels + kVector<S>;  // of a tile
   const ForwardArgs& a;
-  const Packed<S, 16>& packed;
+  const Packed<S, 16, M>& packed;
   S* tile;
   int64_t b, first;
   float bias, scale;  // of exponents of two
@@ -172,9 +164,9 @@ struct TensorForward {
   }
 
   MEMGAN_DEVICE void run(int m) const {
-    const int lane = int(threadIdx.x) % kWarp, channels = up_to_16(a.C);
+    const int lane = int(threadIdx.x) % kWarp, channels = M::channels(a);
     float s[kHeight][2 * kSixteens][4] = {};
-    MEMGAN_NO_UNROLL
+    MEMGAN_UNROLL_BY(2)
     for (int c = 0; c < channels; c += 16) {
       typename E::Left r[kHeight];
       MEMGAN_UNROLL
@@ -202,7 +194,7 @@ struct TensorForward {
       for (int j = 0; j < kSixteens; ++j) E::right_of(weights[i][j], s[i][2 * j], s[i][2 * j + 1]);
     }
     __syncwarp();  // all have read r; from here on it is replaced
-    MEMGAN_NO_UNROLL
+    MEMGAN_UNROLL_BY(2)
     for (int d = 0; d < channels; d += 16) {
       float o[kHeight][2][4] = {};
       MEMGAN_UNROLL
@@ -226,14 +218,14 @@ struct TensorForward {
 // Warps on a multiprocessor at most: the registers of more scores leave room for fewer.
 constexpr int forward_warps(int sixteens) { return sixteens <= 5 ? 16 : 8; }
 
-template <typename S, int kSixteens, int kPixels, int kHeight, int kStages>
+template <typename S, int kSixteens, int kPixels, int kHeight, typename M = Any>
 __global__ void __launch_bounds__(forward_warps(kSixteens) * kWarp, 1)
     attend_forward_tensor(const __grid_constant__ ForwardArgs a) {
   const float bias = a.gate_bias == nullptr ? 0.f : read(*static_cast<const S*>(a.gate_bias));
   const float scale = float(a.scale * kLog2e);
-  forward_tiles<S, kPixels, false, kStages>(a, [&](const auto& room, int64_t b, int64_t first, S* tile) {
+  forward_tiles<S, kPixels, false, M>(a, [&](const auto& room, int64_t b, int64_t first, S* tile) {
     const int sixteens = up_to_16(room.packed.rows) / 16;
-    const TensorForward<S, kSixteens, kPixels, kHeight> warp{a, room.packed, tile, b, first, bias, scale, sixteens};
+    const TensorForward<S, kSixteens, kPixels, kHeight, M> warp{a, room.packed, tile, b, first, bias, scale, sixteens};
     if (a.attention != nullptr) warp.write_padding();
     MEMGAN_NO_UNROLL
     for (int m = 0; m < kPixels; m += 16 * kHeight) warp.run(m);

@@ -108,7 +108,7 @@ __global__ void __launch_bounds__(kForwardThreads, 3) attend_forward_lanes(const
   constexpr int kPixels = kOwn * kWarp, ld = kPixels + kVector<float>;
   const bool gated = a.gate_weight != nullptr;
   const float bias = gated ? *static_cast<const float*>(a.gate_bias) : 0.f;
-  forward_tiles<float, kPixels, true, 1>(a, [&](const auto& room, int64_t b, int64_t first, float* tile) {
+  forward_tiles<float, kPixels, true, Any>(a, [&](const auto& room, int64_t b, int64_t first, float* tile) {
     const Packed<float, 4>& packed = room.packed;
     const int warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp, channels = up_to_16(a.C);
     float* s = room.scores + warp * up_to<4>(a.L + 1) * kPixels + lane;

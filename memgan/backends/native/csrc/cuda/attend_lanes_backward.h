@@ -22,7 +22,7 @@ struct LanesRoom {
   MEMGAN_BOTH LanesRoom(const BackwardArgs& a, int warps, unsigned char* base)
       : room{base},
         packed(a, room),
-        tile_size(Tile<float>(kPixels, 0, kWarp).size(a.C)),
+        tile_size(Tile<float>(kPixels, 0, kWarp, up_to_16(a.C)).size()),
         scores_size(int64_t(up_to<4>(a.L + 1)) * kPixels),
         words(up_to<4>(a.L + 1)),
         r(room.take<float>(warps * tile_size)),
@@ -190,7 +190,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) attend_backward_lanes(con
   const Way r_way = way_of<float>(a.r, a.C), G_way = way_of<float>(a.grad_out, a.C);
   const Way out_way = way_of<float>(a.grad_r, a.C);
   const int channels = int(a.C), stride = warps * kPixels;
-  const Tile<float> own(kPixels, thread % kWarp, kWarp);
+  const Tile<float> own(kPixels, thread % kWarp, kWarp, up_to_16(a.C));
   float *r = room.r + warp * room.tile_size, *G = room.G + warp * room.tile_size;
   int first = chunk.begin + warp * kPixels;
   own.load(a.r, r_way, chunk.b, first, chunk.end, channels, r);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "attend_finish.h"
 #include "attend_generic.h"
@@ -26,16 +25,15 @@ inline bool on_tensor_cores(const AttendArgs& a) { return a.dtype != Dtype::floa
 // Of rows of slots that a kernel on tensor cores is compiled for: the gate's and the words'.
 inline int sixteens_of(const AttendArgs& a) { return a.L + 1 <= 32 ? 2 : a.L + 1 <= 80 ? 5 : 9; }
 
-inline int knob(const char* name) { const char* x = getenv(name); return x ? atoi(x) : 0; }
-
 enum class Kernel { generic, tensor, two_pixels, one_pixel };
 
 // ---- forward
 
 struct ForwardPlan {
   Kernel kernel = Kernel::generic;
+  bool compiled = false;  // for the sizes at hand
   int threads = kGenericPixels;
-  int pixels = 0, stages = 1;       // of a warp's tile; how many tiles it has
+  int pixels = 0;                   // of a warp's tile
   int64_t shared = 0, scratch = 0;  // bytes
   int64_t blocks = 0, blocks_of_image = 1;
 };
@@ -61,12 +59,12 @@ constexpr int64_t kMostParts = 256;
 
 // Blocks of a kernel whose warps take tiles on their own, at most `most` warps a block and `resident` of a
 // multiprocessor; returns how many are resident. 0: no room.
-template <typename S, int kPixels, bool kLanes, int kStages = 1>
+template <typename S, int kPixels, bool kLanes, typename M = Any>
 int64_t plan_tiles(const ForwardArgs& a, Kernel kernel, int most, int64_t resident, ForwardPlan& plan) {
   const int64_t tiles = ceil_of(a.N, kPixels);
   int64_t best = 0;
   for (int warps = most; warps > 0; warps /= 2) {
-    const int64_t bytes = ForwardRoom<S, kPixels, kLanes, kStages>(a, warps, nullptr).room.used;
+    const int64_t bytes = ForwardRoom<S, kPixels, kLanes, M>(a, warps, nullptr).room.used;
     const int64_t blocks = resident_blocks(bytes, resident / warps);
     if (blocks * warps <= best) continue;
     best = blocks * warps;
@@ -74,21 +72,27 @@ int64_t plan_tiles(const ForwardArgs& a, Kernel kernel, int most, int64_t reside
     plan.threads = warps * kWarp;
     plan.shared = bytes;
     plan.pixels = kPixels;
-    plan.stages = kStages;
     plan.blocks_of_image = parts_of(a.B, ceil_of(tiles, warps), multiprocessors() * blocks, kMostParts);
     plan.blocks = a.B * plan.blocks_of_image;
   }
   return best;
 }
 
-// On tensor cores: 128 bytes of each channel where those tiles leave room for many warps, else 64.
+// On tensor cores: 128 bytes of each channel where those tiles leave room for many warps, else 64. The sizes of the paper
+// and of CLIP's text encoder have kernels that are compiled for them.
+using FewWords = Most<32, 64>;
+using ManyWords = Most<80, 128>;
+inline bool within(const AttendArgs& a, int rows, int channels) { return a.L + 1 <= rows && a.C <= channels; }
+
 template <typename S>
 int64_t plan_tensor(const ForwardArgs& a, ForwardPlan& plan) {
   constexpr int kWide = kTensorPixels<S>, kNarrow = kWide / 2;
-  const int sixteens = sixteens_of(a), resident = forward_warps(sixteens);
-  if (sixteens == 2 && a.C <= 64) {
-    if (knob("STAGES") == 2) return plan_tiles<S, kNarrow, false, 2>(a, Kernel::tensor, knob("FWARPS") ? knob("FWARPS") : 8, resident, plan);
-    return plan_tiles<S, kWide, false>(a, Kernel::tensor, knob("FWARPS") ? knob("FWARPS") : 8, resident, plan);
+  const int resident = forward_warps(sixteens_of(a));
+  if (within(a, 32, 64)) return plan_tiles<S, kWide, false, FewWords>(a, Kernel::tensor, 4, resident, plan);
+  if (sixteens_of(a) == 5 && within(a, 80, 128)) {
+    const int64_t found = plan_tiles<S, kNarrow, false, ManyWords>(a, Kernel::tensor, resident, resident, plan);
+    plan.compiled = found > 0;
+    if (found > 0) return found;
   }
   return plan_tiles<S, kNarrow, false>(a, Kernel::tensor, resident, resident, plan);
 }
@@ -96,11 +100,11 @@ template <typename S>
 const char* launch_tensor(const ForwardPlan& plan, const Grid& grid, const ForwardArgs& a) {
   constexpr int kWide = kTensorPixels<S>, kNarrow = kWide / 2;
   const int sixteens = sixteens_of(a);
-  if (plan.pixels == kWide) return launch(attend_forward_tensor<S, 2, kWide, 2, 1>, grid, a);
-  if (plan.stages == 2) return launch(attend_forward_tensor<S, 2, kNarrow, kNarrow / 16, 2>, grid, a);
-  if (sixteens == 2) return launch(attend_forward_tensor<S, 2, kNarrow, 1, 1>, grid, a);
-  if (sixteens == 5) return launch(attend_forward_tensor<S, 5, kNarrow, 1, 1>, grid, a);
-  return launch(attend_forward_tensor<S, 9, kNarrow, 1, 1>, grid, a);
+  if (plan.pixels == kWide) return launch(attend_forward_tensor<S, 2, kWide, 2, FewWords>, grid, a);
+  if (plan.compiled) return launch(attend_forward_tensor<S, 5, kNarrow, 1, ManyWords>, grid, a);
+  if (sixteens == 2) return launch(attend_forward_tensor<S, 2, kNarrow, 1>, grid, a);
+  if (sixteens == 5) return launch(attend_forward_tensor<S, 5, kNarrow, 1>, grid, a);
+  return launch(attend_forward_tensor<S, 9, kNarrow, 1>, grid, a);
 }
 
 constexpr int64_t kEnoughWarps = 8;  // that two pixels a lane are better than more warps
@@ -165,7 +169,7 @@ int64_t plan_tensor(BackwardArgs a, BackwardPlan& plan) {
   plan.kernel = Kernel::tensor;
   const auto take = [&](auto walk, int warps, int groups, bool in_registers) {
     using W = decltype(walk);
-    const int64_t bytes = TensorRoom<S>(a, groups, W::buffers, 0, warps * kWarp, nullptr).room.used;
+    const int64_t bytes = TensorRoom<S, typename W::M>(a, groups, W::buffers, 0, warps * kWarp, nullptr).room.used;
     plan.warps = in_registers ? warps : 0;
     plan.threads = warps * kWarp;
     plan.pixels = groups * 16;
@@ -236,7 +240,7 @@ BackwardPlan plan_of(const BackwardArgs& a) {
   const int64_t images = std::max<int64_t>(1, a.B), fit = std::max<int64_t>(1, kWorkspaceBytes / bytes);
   const int64_t units = std::max<int64_t>(1, ceil_of(a.N, plan.pixels));
   const int64_t wanted = parts_of(
-      images, units, plan.resident * multiprocessors() * (knob("WAVES") ? knob("WAVES") : 1), std::clamp<int64_t>(fit / images, 1, kMostParts));
+      images, units, plan.resident * multiprocessors(), std::clamp<int64_t>(fit / images, 1, kMostParts));
   plan.chunk_pixels = plan.pixels * ceil_of(units, wanted);
   plan.chunks = std::max<int64_t>(1, ceil_of(a.N, plan.chunk_pixels));
   plan.images = std::clamp<int64_t>(fit / plan.chunks, 1, images);

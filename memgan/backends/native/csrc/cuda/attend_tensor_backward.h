@@ -8,40 +8,41 @@
 namespace memgan::cuda {
 
 // Of a block, in shared memory. Tiles are [channel][pixel], scores [pixel][row of slots].
-template <typename S>
+template <typename S, typename M>
 struct TensorRoom {
   Room room;
-  Packed<S, 16> packed;
+  Packed<S, 16, M> packed;
   Tile<S> tile;
   int words, scores_row;  // rows of slots, up to 16; numbers from a pixel's scores to the next's
   int64_t tile_size;
   S *r, *G, *ds, *ga;  // G: one tile a buffer
   float* closed;       // of each pixel: 1 - g
-  float* read_lanes;   // [words / 4][32] a group: sums of dz a_l by lane, where they are not in registers
   float* read_sums;    // [words] a group: dz in the gate's row
+  float* read_lanes;   // [words / 4][32] a group: sums of dz a_l by lane, where they are not in registers
   float* sums;         // as a chunk's partial sums, if they are kept here
 
   MEMGAN_BOTH static int64_t read_lanes_of(int64_t L) { return L + 1 <= 32 ? 0 : L + 1 <= 80 ? 20 : 36; }
   MEMGAN_BOTH TensorRoom(const BackwardArgs& a, int groups, int buffers, int thread, int threads, unsigned char* base)
       : room{base},
         packed(a, room),
-        tile(16 * groups, thread, threads),
-        words(up_to_16(a.L + 1)),
-        scores_row(row_of<S>(a.L + 1)),
-        tile_size(tile.size(a.C)),
+        tile(16 * groups, thread, threads, M::channels(a)),
+        words(int(M::template rows<16>(a.L + 1))),
+        scores_row(words + kVector<S>),
+        tile_size(tile.size()),
         r(room.take<S>(tile_size)),
         G(room.take<S>(buffers * tile_size)),
         ds(room.take<S>(16 * groups * scores_row)),
         ga(room.take<S>(16 * groups * scores_row)),
         closed(room.take<float>(16 * groups)),
-        read_lanes(room.take<float>(groups * read_lanes_of(a.L) * kWarp)),
         read_sums(room.take<float>(groups * words)),
+        read_lanes(room.take<float>(groups * read_lanes_of(a.L) * kWarp)),
         sums(room.take<float>(a.shared_sums ? partial_size(a) : 0)) {}
 };
 
 // A block's sums over its pixels are in registers where each warp has at most two pairs: a pair is 16 channels of r, or
 // of G, and its sums are those of all rows of slots.
 constexpr int kPairs = 2;
+constexpr float kLeastOpen = 1e-30f;  // of a gate that is divided by
 
 // kWarps 0: any number of warps, each with a group, and sums in memory.
 template <typename S, int kSixteens, int kWarps, int kGroups>
@@ -53,18 +54,19 @@ struct TensorBackward {
   // Whether sums of dz a_l over rows g and g + 8 of all tiles are in registers too, and ds of the warp's group.
   static constexpr bool few_words = kSixteens == 2;
   static constexpr bool keeps_ds = few_words && kWarps == kGroups;
+  using M = std::conditional_t<in_registers, Most<16 * kSixteens, 16 * kWarps>, Any>;
   const BackwardArgs& a;
-  const TensorRoom<S>& room;
-  const Packed<S, 16>& packed;
+  const TensorRoom<S, M>& room;
+  const Packed<S, 16, M>& packed;
   const int64_t b;
-  const int warp, lane, warps, groups, row, channels, sixteens;
+  const int warp, lane, warps, groups, row, scores_row, channels, sixteens;
   const bool gated;
   const float bias, scale;
   float read_sum[few_words ? 2 * kSixteens : 1][2] = {};
   float sums[in_registers ? kPairs : 1][in_registers ? kSixteens : 1][2][4] = {};
   Right ds[keeps_ds ? kSixteens : 1];
 
-  MEMGAN_DEVICE TensorBackward(const BackwardArgs& args, const TensorRoom<S>& given, int64_t image)
+  MEMGAN_DEVICE TensorBackward(const BackwardArgs& args, const TensorRoom<S, M>& given, int64_t image)
       : a(args),
         room(given),
         packed(given.packed),
@@ -74,7 +76,8 @@ struct TensorBackward {
         warps(in_registers ? kWarps : int(blockDim.x) / kWarp),
         groups(in_registers ? kGroups : warps),
         row(16 * groups + kVector<S>),
-        channels(up_to_16(args.C)),
+        scores_row(in_registers ? 16 * kSixteens + kVector<S> : given.scores_row),
+        channels(M::channels(args)),
         sixteens(up_to_16(given.packed.rows) / 16),
         gated(args.gate_weight != nullptr),
         bias(gated ? read(*static_cast<const S*>(args.gate_bias)) : 0.f),
@@ -90,19 +93,37 @@ struct TensorBackward {
     if constexpr (few_words) read_sum[j][e] += x;
     else read_lane(j, e) += x;
   }
-  // What a pixel's attention was given as its own gradient.
-  MEMGAN_DEVICE float given_of(int pixel, int end, int l) const {
-    if (pixel >= end || l == 0 || l >= packed.rows) return 0;
+  // Gradients that attention was given itself, as if they came from what was read: P_l + given_l / g. Their products with
+  // attention belong to the rows' means.
+  MEMGAN_DEVICE void add_given(
+      const float (&s)[2 * kSixteens][4], float (&q)[2 * kSixteens][4], const float (&factor)[2],
+      float (&open)[2], float (&mean)[2], int pixel, int end) const {
     const auto& given = a.grad_attention;
-    return read(static_cast<const S*>(given.data)[b * given.batch + packed.words[l - 1] * given.row + pixel * given.pixel]);
+    float dot[2] = {};
+    MEMGAN_UNROLL
+    for (int h = 0; h < 2; ++h) open[h] = open[h] < kLeastOpen ? kLeastOpen : open[h];
+    MEMGAN_UNROLL
+    for (int j = 0; j < 2 * kSixteens; ++j) {
+      MEMGAN_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const int l = 8 * j + lane % 4 * 2 + i % 2, p = pixel + i / 2 * 8;
+        if (l == 0 || l >= packed.rows || p >= end) continue;
+        const int64_t place = b * given.batch + packed.words[l - 1] * given.row + p * given.pixel;
+        const float x = read(static_cast<const S*>(given.data)[place]);
+        dot[i / 2] += s[j][i] * factor[i / 2] * x;
+        q[j][i] += x / open[i / 2];
+      }
+    }
+    sum_of_rows(dot);
+    MEMGAN_UNROLL
+    for (int h = 0; h < 2; ++h) mean[h] += dot[h];
   }
 
   // Scores → ds, dz in the gate's place; P → g a. Of rows g and g + 8, whose pixels are `pixel` and the 8th behind it.
   MEMGAN_DEVICE void respond(
       float (&s)[2 * kSixteens][4], float (&q)[2 * kSixteens][4], float (&dot)[2], int pixel, int end, float* closed) {
     const int t = lane % 4;
-    const bool asked = a.grad_attention.data != nullptr;
-    float z[2], largest[2] = {kLowest, kLowest}, total[2] = {}, read_dot[2] = {}, from_read[2] = {}, given_dot[2] = {};
+    float z[2], largest[2] = {kLowest, kLowest}, total[2] = {}, read_dot[2] = {}, from_read[2] = {};
     MEMGAN_UNROLL
     for (int h = 0; h < 2; ++h) {
       z[h] = s[0][2 * h];  // of w_r where t is 0
@@ -132,12 +153,10 @@ struct TensorBackward {
         total[h] += x;
         read_dot[h] += x * q[j][i];
         from_read[h] += x * (i % 2 == 0 ? value_gate.x : value_gate.y);
-        if (asked) given_dot[h] += x * given_of(pixel + 8 * h, end, 8 * j + 2 * t + i % 2);
       }
     }
     sum_of_rows(total);
     sum_of_rows(read_dot);
-    if (asked) sum_of_rows(given_dot);
     if (gated) {
       sum_of_rows(from_read);
       sum_of_rows(dot);
@@ -154,8 +173,9 @@ struct TensorBackward {
         open[h] = gate.open;
         if (t == 0) closed[8 * h] = gate.closed;
       }
-      mean[h] = open[h] * read_dot[h] + dz[h] * from_read[h] + given_dot[h] * factor[h];
+      mean[h] = open[h] * read_dot[h] + dz[h] * from_read[h];
     }
+    if (a.grad_attention.data != nullptr) add_given(s, q, factor, open, mean, pixel, end);
     MEMGAN_UNROLL
     for (int j = 0; j < 2 * kSixteens; ++j) {
       if (j / 2 >= sixteens) continue;
@@ -167,7 +187,6 @@ struct TensorBackward {
         const float attention = s[j][i] * factor[h];
         float da = dz[h] * (i % 2 == 0 ? value_gate.x : value_gate.y) - mean[h];
         da += open[h] * q[j][i];
-        if (asked) da += given_of(pixel + 8 * h, end, 8 * j + 2 * t + i % 2);
         of_read[i % 2] += attention * dz[h];
         s[j][i] = attention * float(a.scale) * da;
         q[j][i] = attention * open[h];
@@ -198,7 +217,7 @@ struct TensorBackward {
     if (warp >= groups) return;
     const int m = 16 * warp, t = lane % 4, g = lane / 4;
     float s[2 * kSixteens][4] = {}, q[2 * kSixteens][4] = {}, dots[2][4] = {};  // dots: r . G of all pairs of pixels
-    MEMGAN_NO_UNROLL
+    MEMGAN_UNROLL_BY(2)
     for (int c = 0; c < channels; c += 16) {
       Left of_r, of_G;
       E::left(of_r, room.r, row, c, m);
@@ -215,16 +234,16 @@ struct TensorBackward {
     MEMGAN_UNROLL
     for (int h = 0; h < 2; ++h) dot[h] = 2 * t == g ? dots[h][2 * h] : 2 * t + 1 == g ? dots[h][2 * h + 1] : 0.f;
     respond(s, q, dot, first + m + g, end, room.closed + m + g);
-    const int place = (m + g) * room.scores_row + 2 * t;
+    const int place = (m + g) * scores_row + 2 * t;
     MEMGAN_UNROLL
     for (int j = 0; j < kSixteens; ++j) {
       if (j >= sixteens) continue;
       Right& kept = ds[keeps_ds ? j : 0];
       E::right_of(kept, s[2 * j], s[2 * j + 1]);
-      E::store_right(room.ds + place + 16 * j, room.scores_row, kept);
+      E::store_right(room.ds + place + 16 * j, scores_row, kept);
       Right ga;
       E::right_of(ga, q[2 * j], q[2 * j + 1]);
-      E::store_right(room.ga + place + 16 * j, room.scores_row, ga);
+      E::store_right(room.ga + place + 16 * j, scores_row, ga);
     }
   }
 
@@ -257,7 +276,7 @@ struct TensorBackward {
       for (int l = 0; l < kCount; ++l) {
         if (sixteen + l >= sixteens) continue;
         Left factor;
-        E::left(factor, factors, room.scores_row, p, 16 * l);
+        E::left(factor, factors, scores_row, p, 16 * l);
         MEMGAN_UNROLL
         for (int n = 0; n < 2; ++n) E::multiply(x[l][n], factor, pixels, n);
       }
@@ -290,7 +309,7 @@ struct TensorBackward {
         Left keys;
         E::left(keys, packed.keys, packed.row, 16 * j, c);
         Right again;
-        if constexpr (!keeps_ds) E::right(again, room.ds, room.scores_row, m, 16 * j);
+        if constexpr (!keeps_ds) E::right(again, room.ds, scores_row, m, 16 * j);
         MEMGAN_UNROLL
         for (int n = 0; n < 2; ++n) E::multiply(o[n], keys, keeps_ds ? ds[j] : again, n);
       }

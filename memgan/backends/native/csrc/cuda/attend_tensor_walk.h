@@ -9,6 +9,7 @@ namespace memgan::cuda {
 // time, tiles of G in shared memory (of two, one is on its way), and blocks on a multiprocessor at least.
 template <typename S, int kSixteens, int kWarps, int kGroups>
 struct Walk {
+  using M = typename TensorBackward<S, kSixteens, kWarps, kGroups>::M;
   static constexpr bool small = sizeof(S) == 2, in_registers = kWarps > 0;
   static constexpr int buffers = small && in_registers ? 2 : 1;
   static constexpr int threads = (in_registers ? kWarps : 4) * kWarp;  // at most
@@ -19,8 +20,9 @@ template <typename S, int kSixteens, int kWarps, int kGroups, typename W = Walk<
 __global__ void __launch_bounds__(W::threads, W::blocks)
     attend_backward_tensor(const __grid_constant__ BackwardArgs a) {
   const int threads = kWarps > 0 ? kWarps * kWarp : int(blockDim.x), channels = int(a.C), thread = int(threadIdx.x);
-  const TensorRoom<S> given(a, kWarps > 0 ? kGroups : threads / kWarp, W::buffers, thread, threads, shared_memory());
-  TensorRoom<S> room = given;
+  using Work = TensorBackward<S, kSixteens, kWarps, kGroups>;
+  TensorRoom<S, typename Work::M> room(
+      a, kWarps > 0 ? kGroups : threads / kWarp, W::buffers, thread, threads, shared_memory());
   const Chunk chunk(a);
   float* sums = a.shared_sums ? room.sums : chunk.partial;
   const Way r_way = way_of<S>(a.r, a.C), G_way = way_of<S>(a.grad_out, a.C), out_way = way_of<S>(a.grad_r, a.C);
@@ -36,7 +38,7 @@ __global__ void __launch_bounds__(W::threads, W::blocks)
   if constexpr (kWarps == 0)
     for (int64_t i = thread; i < partial_size(a); i += threads) sums[i] = 0;
   room.packed.pack(a, chunk.b);
-  TensorBackward<S, kSixteens, kWarps, kGroups> work(a, room, chunk.b);
+  Work work(a, room, chunk.b);
   S *G = room.G, *other = room.G + (W::buffers - 1) * room.tile_size;
   while (first < chunk.end) {
     wait_for_copies<0>();

@@ -37,32 +37,44 @@ struct Room {
   }
 };
 
+// How many rows of slots and how many channels a kernel is compiled for at most; 0: any, as many as there are. Where they
+// are known, so is where everything lies in shared memory.
+template <int kRowsOf, int kChannelsOf>
+struct Most {
+  static constexpr int kRows = kRowsOf, kChannels = kChannelsOf;
+  static MEMGAN_BOTH int channels(const AttendArgs& a) { return kChannels > 0 ? kChannels : up_to_16(a.C); }
+  template <int kUnit>
+  static MEMGAN_BOTH int64_t rows(int64_t words) {
+    return kRows > 0 ? kRows : up_to<kUnit>(words);
+  }
+};
+using Any = Most<0, 0>;
+
 // The slots of one image: real words only, and the gate's halves. On tensor cores those come first, w_r before the keys
 // and w_o before the values, so that the gate's logit is always in the same lane; on lanes w_r comes behind the keys.
-template <typename S, int kUnit>
+template <typename S, int kUnit, typename M = Any>
 struct Packed {
   static constexpr bool kTensor = kUnit == 16;
   static constexpr int kFirst = kTensor ? 1 : 0;  // row of the first word
-  int32_t* words;                                 // [L + 1]
+  S *keys, *values;                               // [rows][row], and zeros up to kUnit rows
   float* value_gate;                              // of each row: w_o . v_l; for tensor cores zero where there is no word
   float* masked;                                  // for tensor cores, of each row: 0, or -inf where there is no word
-  S *keys, *values;                               // [rows][row], and zeros up to kUnit rows
+  int32_t* words;                                 // [L + 1]
   int row;
   int count = 0, rows = 0;  // real words; rows of keys
 
-  MEMGAN_BOTH static int64_t height(int64_t words) { return up_to<kUnit>(words); }
   MEMGAN_BOTH Packed(const AttendArgs& a, Room& room)
-      : words(room.take<int32_t>(a.L + 1)),
-        value_gate(room.take<float>(height(a.L + 1))),
-        masked(room.take<float>(kTensor ? height(a.L + 1) : 0)),
-        keys(room.take<S>(height(a.L + 1) * row_of<S>(a.C))),
-        values(room.take<S>(height(a.L + kFirst) * row_of<S>(a.C))),
-        row(row_of<S>(a.C)) {}
+      : keys(room.take<S>(M::template rows<kUnit>(a.L + 1) * (M::channels(a) + kVector<S>))),
+        values(room.take<S>(M::template rows<kUnit>(a.L + kFirst) * (M::channels(a) + kVector<S>))),
+        value_gate(room.take<float>(M::template rows<kUnit>(a.L + 1))),
+        masked(room.take<float>(kTensor ? M::template rows<kUnit>(a.L + 1) : 0)),
+        words(room.take<int32_t>(M::kRows > 0 ? M::kRows : a.L + 1)),
+        row(M::channels(a) + kVector<S>) {}
 
   // Row l of `to` is word l - kFirst; `gate` is row `of_gate`; zeros elsewhere.
   MEMGAN_DEVICE void copy(
       const AttendArgs& a, const Slots& from, int64_t b, int height, const S* gate, int of_gate, S* to) const {
-    const int vectors = up_to_16(a.C) / kVector<S>;
+    const int vectors = M::channels(a) / kVector<S>;
     const bool whole = from.channel == 1 && from.word % kVector<S> == 0 && from.batch % kVector<S> == 0 &&
                        reinterpret_cast<uintptr_t>(from.data) % 16 == 0;
     for (int i = int(threadIdx.x); i < height * vectors; i += int(blockDim.x)) {
@@ -125,11 +137,11 @@ MEMGAN_DEVICE Way way_of(const View& view, int64_t channels) {
 // block.
 template <typename S>
 struct Tile {
-  int pixels, row, thread, threads;
-  MEMGAN_BOTH Tile(int pixels, int thread, int threads)
-      : pixels(pixels), row(pixels + kVector<S>), thread(thread), threads(threads) {}
+  int pixels, row, thread, threads, padded;  // padded: channels with the zeros behind them
+  MEMGAN_BOTH Tile(int pixels, int thread, int threads, int padded)
+      : pixels(pixels), row(pixels + kVector<S>), thread(thread), threads(threads), padded(padded) {}
 
-  MEMGAN_BOTH int64_t size(int64_t channels) const { return int64_t(up_to_16(channels)) * row; }
+  MEMGAN_BOTH int64_t size() const { return int64_t(padded) * row; }
 
   // The pixels of an image from `first` on, those before `end` only. Copies go on behind it: commit and wait, then a
   // barrier of the group.
@@ -165,7 +177,7 @@ struct Tile {
           tile[c * row + p + e] = p + e < inside ? source[e * from.pixel] : written<S>(0.f);
       }
     }
-    for (int c = channels + thread / vectors; c < up_to_16(channels); c += step)
+    for (int c = channels + thread / vectors; c < padded; c += step)
       *reinterpret_cast<uint4*>(tile + c * row + p) = uint4{0, 0, 0, 0};
   }
 
