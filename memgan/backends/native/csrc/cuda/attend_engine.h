@@ -2,8 +2,8 @@
 //
 // A warp multiplies 16 rows by 16 columns over 16 numbers. Of all products here the left factor lies in shared memory
 // as [k][m] and the right one as [n][k], or once as [k][n]: three kinds of loads are enough. float32 is rounded to tf32
-// on its way; its unit takes 8 of k at a time, and the order in which a sum runs over k is ours to choose, so that lane t
-// takes k = 2t and 2t + 1: neighbours, as the results of one product and the factors of the next want them.
+// on its way; its unit takes 8 of k at a time, and the order in which a sum runs over k is ours to choose, so that lane
+// t takes k = 2t and 2t + 1: neighbours, as the results of one product and the factors of the next want them.
 #pragma once
 
 #include "attend_words.h"
@@ -153,8 +153,8 @@ MEMGAN_DEVICE void sum_of_rows(float (&x)[kRows]) {
 // Of the lane that holds a row's first column.
 MEMGAN_DEVICE float of_first(float x) { return __shfl_sync(kAllLanes, x, int(threadIdx.x) % kWarp / 4 * 4); }
 
-// A number of each row of a product, by the lanes that hold rows g and g + 8 → by those that hold columns 2t and 2t + 1 of
-// the product turned.
+// A number of each row of a product, by the lanes that hold rows g and g + 8 → by those that hold columns 2t and 2t + 1
+// of the product turned.
 MEMGAN_DEVICE void of_columns(float (&to)[2][2], const float (&of_rows)[2]) {
   const int t = int(threadIdx.x) % 4;
   MEMGAN_UNROLL

@@ -51,7 +51,7 @@ MEMGAN_DEVICE void forward_tiles(const ForwardArgs& a, Work&& work) {
   load(i);
   room.packed.pack(a, b);
   for (; i < tiles; i += stride) {
-    wait_for_copies<0>();
+    wait_for_copies<0>();  // the tile
     __syncwarp();
     work(room, b, i * kPixels, tile);
     __syncwarp();

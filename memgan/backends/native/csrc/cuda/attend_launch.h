@@ -78,8 +78,8 @@ int64_t plan_tiles(const ForwardArgs& a, Kernel kernel, int most, int64_t reside
   return best;
 }
 
-// On tensor cores: 128 bytes of each channel where those tiles leave room for many warps, else 64. The sizes of the paper
-// and of CLIP's text encoder have kernels that are compiled for them.
+// On tensor cores: 128 bytes of each channel where those tiles leave room for many warps, else 64. The sizes of the
+// paper and of CLIP's text encoder have kernels that are compiled for them.
 using FewWords = Most<32, 64>;
 using ManyWords = Most<80, 128>;
 inline bool within(const AttendArgs& a, int rows, int channels) { return a.L + 1 <= rows && a.C <= channels; }
@@ -239,8 +239,8 @@ BackwardPlan plan_of(const BackwardArgs& a) {
   const int64_t bytes = partial_size(a) * computed_bytes(a) + plan.column;  // of one chunk
   const int64_t images = std::max<int64_t>(1, a.B), fit = std::max<int64_t>(1, kWorkspaceBytes / bytes);
   const int64_t units = std::max<int64_t>(1, ceil_of(a.N, plan.pixels));
-  const int64_t wanted = parts_of(
-      images, units, plan.resident * multiprocessors(), std::clamp<int64_t>(fit / images, 1, kMostParts));
+  const int64_t wanted =
+      parts_of(images, units, plan.resident * multiprocessors(), std::clamp<int64_t>(fit / images, 1, kMostParts));
   plan.chunk_pixels = plan.pixels * ceil_of(units, wanted);
   plan.chunks = std::max<int64_t>(1, ceil_of(a.N, plan.chunk_pixels));
   plan.images = std::clamp<int64_t>(fit / plan.chunks, 1, images);
@@ -300,7 +300,8 @@ const char* backward_of(BackwardArgs a, void* stream) {
     if (const char* error = launch(attend_finish_image<S>, finish, a)) return error;
   }
   if (a.gate_weight == nullptr) return nullptr;
-  return launch(attend_finish_gate<S>, {ceil_of((2 * a.C + 1) * kWarp, kFinishThreads), 1, kFinishThreads, 0, stream}, a);
+  return launch(
+      attend_finish_gate<S>, {ceil_of((2 * a.C + 1) * kWarp, kFinishThreads), 1, kFinishThreads, 0, stream}, a);
 }
 
 // In a file of its own for each dtype: they are compiled at the same time.

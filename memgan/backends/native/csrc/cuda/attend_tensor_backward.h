@@ -93,11 +93,11 @@ struct TensorBackward {
     if constexpr (few_words) read_sum[j][e] += x;
     else read_lane(j, e) += x;
   }
-  // Gradients that attention was given itself, as if they came from what was read: P_l + given_l / g. Their products with
-  // attention belong to the rows' means.
+  // Gradients that attention was given itself, as if they came from what was read: P_l + given_l / g. Their products
+  // with attention belong to the rows' means.
   MEMGAN_DEVICE void add_given(
-      const float (&s)[2 * kSixteens][4], float (&q)[2 * kSixteens][4], const float (&factor)[2],
-      float (&open)[2], float (&mean)[2], int pixel, int end) const {
+      const float (&s)[2 * kSixteens][4], float (&q)[2 * kSixteens][4], const float (&factor)[2], float (&open)[2],
+      float (&mean)[2], int pixel, int end) const {
     const auto& given = a.grad_attention;
     float dot[2] = {};
     MEMGAN_UNROLL

@@ -37,8 +37,8 @@ struct Room {
   }
 };
 
-// How many rows of slots and how many channels a kernel is compiled for at most; 0: any, as many as there are. Where they
-// are known, so is where everything lies in shared memory.
+// How many rows of slots and how many channels a kernel is compiled for at most; 0: any, as many as there are. Where
+// they are known, so is where everything lies in shared memory.
 template <int kRowsOf, int kChannelsOf>
 struct Most {
   static constexpr int kRows = kRowsOf, kChannels = kChannelsOf;
@@ -57,9 +57,9 @@ struct Packed {
   static constexpr bool kTensor = kUnit == 16;
   static constexpr int kFirst = kTensor ? 1 : 0;  // row of the first word
   S *keys, *values;                               // [rows][row], and zeros up to kUnit rows
-  float* value_gate;                              // of each row: w_o . v_l; for tensor cores zero where there is no word
-  float* masked;                                  // for tensor cores, of each row: 0, or -inf where there is no word
-  int32_t* words;                                 // [L + 1]
+  float* value_gate;  // of each row: w_o . v_l; for tensor cores zero where there is no word
+  float* masked;      // for tensor cores, of each row: 0, or -inf where there is no word
+  int32_t* words;     // [L + 1]
   int row;
   int count = 0, rows = 0;  // real words; rows of keys
 

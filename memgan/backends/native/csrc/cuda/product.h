@@ -2,9 +2,9 @@
 // precision.
 //
 // The products are small (some hundred rows, a few hundred deep) and there are many of them, so what counts is that one
-// launch does all, and that its blocks do not wait: no tensor cores, and the depth is shared by the teams of a block, whose
-// sums are gathered at the end. A long sum over rows may also be shared by several blocks; the one that comes last adds
-// their parts in order, so every sum has one order, whichever block that is.
+// launch does all, and that its blocks do not wait: no tensor cores, and the depth is shared by the teams of a block,
+// whose sums are gathered at the end. A long sum over rows may also be shared by several blocks; the one that comes
+// last adds their parts in order, so every sum has one order, whichever block that is.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ template <typename T>
 constexpr int kTeams = sizeof(T) == 8 ? 2 : 3;
 template <typename T>
 constexpr int kProductThreads = kTeams<T> * kTeamThreads;  // of a block
-constexpr int kProductRows = 32, kProductColumns = 64;  // of a block's tile
-constexpr int kProductDepth = 32;                       // of a step
+constexpr int kProductRows = 32, kProductColumns = 64;     // of a block's tile
+constexpr int kProductDepth = 32;                          // of a step
 
 MEMGAN_BOTH int64_t tiles_of(int64_t n, int64_t tile) { return (n + tile - 1) / tile; }
 
@@ -81,7 +81,9 @@ struct Product {
   T row_sum = 0;  // of the left factor over the depth, row thread / 4: whole in the first of four threads
 
   MEMGAN_DEVICE explicit Product(unsigned char* bytes)
-      : shared(reinterpret_cast<T*>(bytes)), left(shared + team() * kTeamNumbers), right(left + kProductRows * kStride) {}
+      : shared(reinterpret_cast<T*>(bytes)),
+        left(shared + team() * kTeamNumbers),
+        right(left + kProductRows * kStride) {}
 
   static MEMGAN_DEVICE int thread() { return int(threadIdx.x) % kTeamThreads; }
   static MEMGAN_DEVICE int team() { return int(threadIdx.x) / kTeamThreads; }
@@ -114,7 +116,8 @@ struct Product {
     fetch(begin);
     MEMGAN_NO_UNROLL
     for (int64_t first = 0; first < depth; first += kStep) {  // as many steps for every team
-      __syncthreads();                                        // the step before has been read
+      // The step before has been read:
+      __syncthreads();
       MEMGAN_UNROLL
       for (int n = 0; n < kLeft; ++n) {
         const Place p = place<kLeftLies, kProductRows>(n);

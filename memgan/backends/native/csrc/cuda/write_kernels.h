@@ -150,8 +150,7 @@ __global__ void __launch_bounds__(kProductThreads<typename Compute<S>::type>, 1)
     gates[p.R] = p.closed[threadIdx.x];
   }
   const int skipped = (p.first_image * a.L < p.first_row) ? 1 : 0;  // an image that began in the tile before
-  for (int e = skipped * kProductColumns + int(threadIdx.x); e < p.images * kProductColumns;
-       e += kProductThreads<T>) {
+  for (int e = skipped * kProductColumns + int(threadIdx.x); e < p.images * kProductColumns; e += kProductThreads<T>) {
     const int64_t m = p.first_column + e % kProductColumns;
     if (m < a.M)
       static_cast<T*>(a.image_side.slopes)[(p.first_image + e / kProductColumns) * (a.M + 1) + m] = p.from_image[e];
