@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from memgan.errors import ShapeError
+from memgan.layers._hooks import hooked
 from memgan.ops import upsample_conv
 from memgan.ops._checks import check_shape
 from memgan.ops.norm_glu import norm_glu
@@ -45,25 +46,14 @@ def gated_norm(norm: nn.Module, glu: nn.Module, x: Tensor) -> Tensor:
         and x.ndim == 4
         and x.shape[1] == norm.num_features
         and x.numel() > x.shape[1]
-        and not _observed(norm)
         and type(glu) is GLU
-        and not _observed(glu)
+        and not hooked(norm, glu)
     ):
         gated: Tensor = glu(norm(x))
         return gated
     norm.num_batches_tracked.add_(1)
     statistics = norm.running_mean, norm.running_var
     return norm_glu(x, norm.weight, norm.bias, *statistics, momentum=norm.momentum, eps=norm.eps)
-
-
-def _observed(module: nn.Module) -> bool:
-    """Whether somebody hooked into calls of ``module``."""
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-    )
 
 
 class ResidualBlock(nn.Module):
