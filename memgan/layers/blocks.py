@@ -39,6 +39,7 @@ def gated_norm(norm: nn.Module, glu: nn.Module, x: Tensor) -> Tensor:
         type(norm) is nn.BatchNorm2d
         and norm.training
         and norm.affine
+        and norm.track_running_stats
         and norm.running_mean is not None
         and norm.running_var is not None
         and norm.num_batches_tracked is not None

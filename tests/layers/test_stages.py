@@ -47,6 +47,17 @@ def test_residual_and_upsample_blocks_are_what_they_say() -> None:
     assert up(x).shape == (2, 3, 10, 12)
 
 
+@pytest.mark.parametrize("block", [ResidualBlock(4), UpsampleBlock(4, 3)], ids=["residual", "upsample"])
+def test_a_norm_told_to_stop_tracking_keeps_its_statistics(block: nn.Module) -> None:
+    for part in block.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.track_running_stats = False
+    before = {name: buffer.clone() for name, buffer in block.named_buffers()}
+    block(torch.randn(2, 4, 5, 6))
+    for name, buffer in block.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+
+
 @pytest.mark.parametrize("size", [8, 16, 64])
 def test_the_initial_stage_halves_channels_as_it_doubles(size: int) -> None:
     stage = InitialStage(5, 7, channels=2, size=size)
