@@ -80,12 +80,15 @@ class ResidualBlock(nn.Module):
         With ``twice`` the input is ``x`` (B, C/2, H, W) beside itself, [x, x]: the halves of the first weight are
         added instead, which halves that convolution.
         """
+        if twice:
+            check_shape(
+                "ResidualBlock", "x", x, (None, self.conv1.in_channels // 2, None, None), "(B, C/2, H, W)"
+            )
+        if twice and hooked(self.conv1):
+            x, twice = torch.cat([x, x], dim=1), False
         if not twice:
             y = gated_norm(self.norm1, self.glu, self.conv1(x))
             return self.norm2(self.conv2(y)) + x
-        check_shape(
-            "ResidualBlock", "x", x, (None, self.conv1.in_channels // 2, None, None), "(B, C/2, H, W)"
-        )
         first, second = self.conv1.weight.chunk(2, dim=1)
         y = F.conv2d(x, first + second, self.conv1.bias, padding=1)
         y = gated_norm(self.norm1, self.glu, y)
@@ -111,4 +114,8 @@ class UpsampleBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x`` (B, in, H, W) → (B, out, 2H, 2W)."""
-        return gated_norm(self.norm, self.glu, upsample_conv(x, self.conv.weight, self.conv.bias))
+        if hooked(self.conv):
+            y = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        else:
+            y = upsample_conv(x, self.conv.weight, self.conv.bias)
+        return gated_norm(self.norm, self.glu, y)

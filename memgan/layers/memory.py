@@ -7,6 +7,7 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
+from memgan.layers._hooks import hooked
 from memgan.layers.memory_parts import MemoryReader, MemoryWriter, ResponseGate
 from memgan.ops import memory_read, memory_refine
 from memgan.ops._checks import check_floating, check_shape, checked_mask
@@ -95,28 +96,29 @@ class DynamicMemory(nn.Module):
             ShapeError, DtypeError, DeviceError: the message names the argument.
         """
         mask, summary = self._prepared(image_features, words, word_mask)
-        keys, values = self._addressed(words, summary, mask)
+        memory = self._written(words, summary, mask)
         scale = self.reader.scale
         if self.mask_mode == "release":
+            keys, values = self.reader.address(memory)
             read, attention = memory_read_release_rows(
                 image_features, keys, values, mask, scale=scale, return_attention=return_attention
             )
-            return (read if self.response is None else self.response(image_features, read)), attention
-        if self.response is None:
-            return memory_read(
-                image_features, keys, values, mask, scale=scale, return_attention=return_attention
+        elif self.response is None or hooked(self.reader, self.response, self.response.linear):
+            read, attention = self.reader(image_features, memory, mask, return_attention=return_attention)
+        else:
+            keys, values = self.reader.address(memory)
+            gate = self.response.linear
+            return memory_refine(
+                image_features,
+                keys,
+                values,
+                mask,
+                gate.weight,
+                gate.bias,
+                scale=scale,
+                return_attention=return_attention,
             )
-        gate = self.response.linear
-        return memory_refine(
-            image_features,
-            keys,
-            values,
-            mask,
-            gate.weight,
-            gate.bias,
-            scale=scale,
-            return_attention=return_attention,
-        )
+        return (read if self.response is None else self.response(image_features, read)), attention
 
     @torch.no_grad()
     def inspect(
@@ -124,7 +126,7 @@ class DynamicMemory(nn.Module):
     ) -> MemoryInspection:
         """The attention, the write gate per word and the response gate per pixel; same arguments as the call."""
         mask, summary = self._prepared(image_features, words, word_mask)
-        keys, values = self._addressed(words, summary, mask)
+        keys, values = self.reader.address(self._written(words, summary, mask))
         read_of = memory_read_release_rows if self.mask_mode == "release" else memory_read
         scale = self.reader.scale
         read, attention = read_of(image_features, keys, values, mask, scale=scale, return_attention=True)
@@ -152,9 +154,10 @@ class DynamicMemory(nn.Module):
         summary = image_features.sum((2, 3)) if empty else image_features.mean((2, 3))
         return mask, summary.detach() if self.detach_summary else summary
 
-    def _addressed(self, words: Tensor, summary: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Keys and values of the words; in the release padding is written as any word."""
-        return self.reader.address(self.writer(words, summary, None if self.mask_mode == "release" else mask))
+    def _written(self, words: Tensor, summary: Tensor, mask: Tensor | None) -> Tensor:
+        """The words' slots; in the release padding is written as any word."""
+        memory: Tensor = self.writer(words, summary, None if self.mask_mode == "release" else mask)
+        return memory
 
     def extra_repr(self) -> str:
         return f"detach_summary={self.detach_summary}, mask_mode={self.mask_mode!r}"

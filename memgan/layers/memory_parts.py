@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from memgan.layers._hooks import hooked
 from memgan.ops import memory_project, memory_read, memory_respond, memory_write
 from memgan.ops._checks import check_shape, checked_mask
 from memgan.types import ReadAndAttention
@@ -39,12 +40,12 @@ class MemoryWriter(nn.Module):
         """``words`` (B, L, E), ``image_summary`` (B, C) → memory (B, L, M); padding counts as zeros."""
         op = "MemoryWriter"
         check_shape(op, "words", words, (None, None, self.word.in_features), "(B, L, E)")
-        if not self.write_gate:
-            batch, length = words.shape[:2]
-            if (mask := checked_mask(op, word_mask, batch, length, words.device)) is not None:
-                words = words.masked_fill(~mask[:, :, None], 0.0)
-            return torch.relu(self.word(words))
-        check_shape(op, "image_summary", image_summary, (words.shape[0], self.image.in_features), "(B, C)")
+        if self.write_gate:
+            check_shape(
+                op, "image_summary", image_summary, (words.shape[0], self.image.in_features), "(B, C)"
+            )
+        if not self.write_gate or hooked(self.word, self.image, self.gate_word, self.gate_image):
+            return self._by_calls(words, image_summary, word_mask)
         return memory_write(
             words,
             image_summary,
@@ -56,6 +57,18 @@ class MemoryWriter(nn.Module):
             self.gate_image.weight,
             word_mask,
         )
+
+    def _by_calls(self, words: Tensor, image_summary: Tensor, word_mask: Tensor | None) -> Tensor:
+        """:func:`memgan.memory_write` by calling the layers, which runs their hooks."""
+        batch, length = words.shape[:2]
+        if (mask := checked_mask("MemoryWriter", word_mask, batch, length, words.device)) is not None:
+            words = words.masked_fill(~mask[:, :, None], 0.0)
+        slots = torch.relu(self.word(words))
+        gate = self.gate(words, image_summary)
+        if gate is None:
+            return slots
+        gate = gate[:, :, None]
+        return gate * slots + (1 - gate) * torch.relu(self.image(image_summary))[:, None]
 
     def gate(self, words: Tensor, image_summary: Tensor) -> Tensor | None:
         """The write gate of each word, (B, L); None without one."""
@@ -87,6 +100,8 @@ class MemoryReader(nn.Module):
     def address(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """``memory`` (B, L, M) → keys and values, (B, L, C) each, both after a ReLU as in the release."""
         check_shape("MemoryReader", "memory", memory, (None, None, self.key.in_features), "(B, L, M)")
+        if hooked(self.key, self.value):
+            return torch.relu(self.key(memory)), torch.relu(self.value(memory))
         return memory_project(memory, self.key.weight, self.key.bias, self.value.weight, self.value.bias)
 
     def forward(
@@ -123,6 +138,9 @@ class ResponseGate(nn.Module):
 
     def forward(self, image_features: Tensor, read: Tensor) -> Tensor:
         """``image_features``, ``read`` (B, C, H, W) → new features (B, C, H, W)."""
+        if hooked(self.linear):
+            gate = self.gate(image_features, read)
+            return gate * read + (1 - gate) * image_features
         return memory_respond(image_features, read, self.linear.weight, self.linear.bias)
 
     def gate(self, image_features: Tensor, read: Tensor) -> Tensor:

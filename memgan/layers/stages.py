@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from memgan.layers._hooks import hooked
 from memgan.layers.blocks import GLU, ResidualBlock, UpsampleBlock
 from memgan.layers.memory import DynamicMemory
 from memgan.types import ReadAndAttention
@@ -92,11 +93,12 @@ class RefinementStage(nn.Module):
     ) -> ReadAndAttention:
         """``image_features`` (B, C, H, W), ``words`` (B, L, E) → features (B, C, 2H, 2W), attention or None."""
         result, attention = self.memory(image_features, words, word_mask, return_attention=return_attention)
-        if getattr(self.memory, "gated", True) and len(self.residual):
+        gated = getattr(self.memory, "gated", True)
+        if gated and len(self.residual) and not hooked(self.residual):
             features = self.residual[0](result, twice=True)
             for block in list(self.residual)[1:]:
                 features = block(features)
         else:
-            second = result if getattr(self.memory, "gated", True) else image_features
+            second = result if gated else image_features
             features = self.residual(torch.cat([result, second], dim=1))
         return self.upsample(features), attention

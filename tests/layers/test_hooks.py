@@ -6,10 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.utils import prune
 
-from memgan import ResidualBlock, UpsampleBlock, use_backend
+from memgan import DynamicMemory, RefinementStage, ResidualBlock, UpsampleBlock, use_backend
+
+STAGE = RefinementStage(4, 6)
+PARTS = [name for name, _ in STAGE.named_modules() if name]
+LAYERS = [name for name, part in STAGE.named_modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+MASK = torch.tensor([[1, 1, 0], [1, 1, 1]])
 
 
 @pytest.fixture(params=["reference", "auto"], autouse=True)
@@ -29,3 +35,49 @@ def test_a_hook_of_all_modules_sees_the_norm_and_the_glu(block: nn.Module) -> No
     for name, part in block.named_modules():
         if "norm" in name or name == "glu":
             assert part in seen, name
+
+
+def stage() -> tuple[RefinementStage, tuple[Tensor, Tensor, Tensor]]:
+    torch.manual_seed(5)
+    made = torch.randn(2, 4, 16, 16, dtype=torch.float64), torch.randn(2, 3, 6, dtype=torch.float64)
+    return RefinementStage(4, 6).double(), (*made, MASK)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_hook_of_any_part_runs_and_changes_nothing(part: str) -> None:
+    module, inputs = stage()
+    want = module(*inputs)[0]
+    seen: list[nn.Module] = []
+    module.get_submodule(part).register_forward_hook(lambda hooked, *_: seen.append(hooked))
+    torch.testing.assert_close(module(*inputs)[0], want)
+    assert module.get_submodule(part) in seen
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_weight_that_a_hook_computes_is_the_one_that_counts(layer: str) -> None:
+    module, inputs = stage()
+    with torch.no_grad():
+        module.get_submodule(layer).weight.mul_(2)  # type: ignore[operator, union-attr]
+    want = module(*inputs)[0]
+    module, inputs = stage()
+    pruned = prune.identity(module.get_submodule(layer), "weight")  # `weight_orig` times a mask, at each call
+    with torch.no_grad():
+        pruned.weight_orig.mul_(2)
+    out = module(*inputs)[0]
+    torch.testing.assert_close(out, want)
+    (slope,) = torch.autograd.grad(out.square().sum(), pruned.weight_orig)
+    assert slope.isfinite().all()
+    assert slope.any()
+
+
+@pytest.mark.parametrize("arm", [{"write_gate": False}, {"response_gate": False}, {"mask_mode": "release"}])
+def test_every_arm_calls_its_hooked_layers(arm: dict[str, object]) -> None:
+    memory = DynamicMemory(4, 6, **arm)  # type: ignore[arg-type]
+    inputs = torch.randn(2, 4, 5, 6), torch.randn(2, 3, 6), MASK
+    want = memory(*inputs, return_attention=True)
+    layers = {part for part in memory.modules() if isinstance(part, nn.Linear)}
+    seen: set[nn.Module] = set()
+    for part in layers:
+        part.register_forward_hook(lambda hooked, *_: seen.add(hooked))
+    torch.testing.assert_close(memory(*inputs, return_attention=True), want)
+    assert seen == layers
