@@ -33,7 +33,8 @@ def words_loss(
     Args:
         regions: image regions, ``(B, E, h, w)``.
         words: word features, ``(B, L, E)``.
-        word_mask: ``(B, L)``, bool or integer, True or 1 for a real word; None: all words are real.
+        word_mask: ``(B, L)``, bool or integer, True or 1 for a real word; None: all words are real. A caption
+            without any counts as one word of zeros: :math:`R = 0` with every image, and no gradient.
         class_ids: ``(B,)``, integers; captions of an image's own class do not count as negatives. None: all do.
         gamma1, gamma2, gamma3: the temperatures; 4, 5, 10 in the paper. As in the release :math:`R` has no outer
             :math:`1/\gamma_2`, and :math:`\gamma_3` multiplies it directly.
@@ -87,7 +88,8 @@ def _similarity(regions: Tensor, words: Tensor, mask: Tensor, gamma1: float, gam
     over_words = torch.softmax(scores.masked_fill_(~mask[:, :, None], lowest), dim=2)
     attention = torch.softmax(gamma1 * over_words, dim=3).flatten(1, 2)
     cosine = _cosine(attention, flat, regions).unflatten(1, (captions, length))
-    return torch.logsumexp((gamma2 * cosine).masked_fill(~mask, lowest), dim=2)
+    similarity = torch.logsumexp((gamma2 * cosine).masked_fill(~mask, lowest), dim=2)
+    return similarity.masked_fill(~mask.any(1), 0.0)
 
 
 def _similarity_of_packed(
@@ -111,11 +113,11 @@ def _similarity_of_packed(
         dim=1,
     )
     cosine = _cosine(attention, real, regions).split(sizes, dim=1)
-    similarity = [
-        torch.logsumexp(gamma2 * own.unflatten(1, shape), dim=2) for own, shape in zip(cosine, shapes)
+    similarity = [  # of no word at all, the sum: 0, and a gradient of nothing
+        (torch.logsumexp if shape[1] else torch.sum)(gamma2 * own.unflatten(1, shape), dim=2)
+        for own, shape in zip(cosine, shapes)
     ]
-    # Of a caption without any word: the logarithm of 0, which the definition has as the lowest number.
-    return torch.cat(similarity, dim=1).clamp(min=torch.finfo(words.dtype).min)
+    return torch.cat(similarity, dim=1)
 
 
 def _cosine(attention: Tensor, words: Tensor, regions: Tensor) -> Tensor:

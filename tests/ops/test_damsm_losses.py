@@ -115,22 +115,33 @@ def test_a_wrong_argument_is_named(arguments: tuple, error: type[Exception], tol
         memgan.words_loss(*arguments)
 
 
-@pytest.mark.parametrize("gamma3", [1.0, 10.0])  # ten times the lowest number is no number
-@pytest.mark.parametrize("real", [(2, 0, 4), (0, 0, 0), ()])
-def test_captions_without_words_are_computed_alike_with_and_without_padding(
-    real: tuple[int, ...], gamma3: float
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("real", [(2, 0, 4), (0, 3, 1), (0, 0, 0), (0,), ()])
+def test_a_caption_without_words_counts_as_one_word_of_zeros(
+    real: tuple[int, ...], traced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: traced)
     regions = torch.randn(len(real), 5, 2, 4, dtype=torch.float64, requires_grad=True)
     words = torch.randn(len(real), 4, 5, dtype=torch.float64, requires_grad=True)
-    mask = torch.arange(4) < torch.tensor(real, dtype=torch.int64)[:, None]
+    lengths = torch.tensor(real, dtype=torch.int64)[:, None]
+    zeroed = words.masked_fill((lengths == 0)[:, :, None], 0.0)
     found = []
-    for traced in (False, True):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(torch.compiler, "is_compiling", lambda traced=traced: traced)
-            losses = memgan.words_loss(regions, words, mask, gamma3=gamma3)
-            found.append([*losses, *torch.autograd.grad(losses[0], (regions, words))])
+    for these, least in ((words, 0), (zeroed, 1)):
+        losses = memgan.words_loss(regions, these, torch.arange(4) < lengths.clamp(min=least))
+        found.append([*losses, *torch.autograd.grad(losses[0] + 2 * losses[1], (regions, words))])
     for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12, equal_nan=True)
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12, equal_nan=not real)
+        assert one.isfinite().all() or not real
+    assert not found[0][3][lengths[:, 0] == 0].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_words_at_all_are_a_finite_loss(dtype: torch.dtype) -> None:
+    regions = torch.randn(3, 5, 2, 4, dtype=dtype, requires_grad=True)
+    losses = memgan.words_loss(regions, torch.zeros(3, 0, 5, dtype=dtype), None)
+    torch.testing.assert_close(torch.stack(losses), torch.full((2,), 3.0, dtype=dtype).log())
+    (grad,) = torch.autograd.grad(losses[0] + losses[1], regions)
+    assert not grad.any()
 
 
 @pytest.mark.parametrize("batch", [1, 4, 5, 13])
