@@ -43,8 +43,19 @@ def sentence_loss(
     check_shape(op, "sentence", sentence, tuple(image_code.shape), "(B, E)")
     image_code, sentence = autocast_to_float32(image_code, sentence)
     check_floating(op, image_code=image_code, sentence=sentence)
-    cosine = F.cosine_similarity(image_code[:, None], sentence[None], dim=2, eps=1e-8)
+    dtype = image_code.dtype
+    wide = torch.promote_types(dtype, torch.float32)  # norms overflow in float16
+    left, right = image_code.to(wide)[:, None], sentence.to(wide)[None]
+    cosine = F.cosine_similarity(left, right, dim=2, eps=least_norm(dtype)).to(dtype)
     return matching_losses(gamma3 * cosine, class_ids)
+
+
+def least_norm(dtype: torch.dtype) -> float:
+    """What norms of vectors of ``dtype`` are taken for at least, so that the cosine of zeros is 0.
+
+    The release's number; its inverse, in the gradient of zeros, is beyond float16.
+    """
+    return torch.finfo(dtype).eps if dtype == torch.float16 else 1e-8
 
 
 def matching_losses(logits: Tensor, class_ids: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor
 
 from memgan.ops._checks import autocast_to_float32, check_floating, check_shape, checked_mask
-from memgan.ops.sentence_loss import matching_losses
+from memgan.ops.sentence_loss import least_norm, matching_losses
 
 # Captions are taken in chunks so that no tensor of the similarity has more elements than this (256 MB in float32).
 CHUNK_ELEMENTS = 2**26
@@ -123,6 +123,9 @@ def _similarity_of_packed(
 def _cosine(attention: Tensor, words: Tensor, regions: Tensor) -> Tensor:
     """Of words (W, E) and what they attend to by ``attention`` (B, W, R) in ``regions`` (B, E, R): (B, W)."""
     context = torch.bmm(attention, regions.transpose(1, 2))  # (B, W, E)
+    wide = torch.promote_types(context.dtype, torch.float32)  # norms overflow in float16
+    context, words = context.to(wide), words.to(wide)
     # Not F.cosine_similarity: it expands the words over the images and divides both by their norms first.
     norms = torch.linalg.vector_norm(context, dim=2) * torch.linalg.vector_norm(words, dim=1)
-    return (context * words).sum(2) / norms.clamp(min=1e-8)
+    cosine = (context * words).sum(2) / norms.clamp(min=least_norm(regions.dtype))
+    return cosine.to(regions.dtype)

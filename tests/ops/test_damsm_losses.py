@@ -64,6 +64,24 @@ def test_words_loss_equals_the_loop_over_captions(seed: int, chunk: int) -> None
     torch.testing.assert_close(got[1], torch.nn.functional.cross_entropy(similarity.T, target))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_zero_and_large_vectors_give_finite_losses_and_gradients(dtype: torch.dtype) -> None:
+    regions, words = torch.randn(4, 5, 2, 4).to(dtype), torch.randn(4, 3, 5).to(dtype)
+    code, sentence = torch.randn(4, 300).to(dtype), torch.randn(4, 300).to(dtype)
+    for tensor in (regions, words, code, sentence):
+        tensor[1] = 0
+    code[2] = sentence[2] = 100  # of a product of norms beyond float16
+    leaves = [tensor.requires_grad_() for tensor in (regions, words, code, sentence)]
+    losses = (*memgan.words_loss(regions, words, None), *memgan.sentence_loss(code, sentence))
+    exact = [tensor.detach().double() for tensor in leaves]
+    wanted = (*memgan.words_loss(*exact[:2], None), *memgan.sentence_loss(*exact[2:]))
+    for loss, right in zip(losses, wanted, strict=True):
+        assert loss.dtype == dtype
+        torch.testing.assert_close(loss.double(), right, rtol=20 * torch.finfo(dtype).eps, atol=0)
+    for grad in torch.autograd.grad(sum(losses), leaves):  # type: ignore[arg-type]
+        assert grad.isfinite().all()
+
+
 def test_captions_of_the_same_class_are_no_negatives() -> None:
     code = torch.eye(3, dtype=torch.float64)
     sentence = code.clone()
