@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -70,12 +72,13 @@ def words_loss(
     packs = batch > 0 and mask.device.type == "cpu" and not torch.compiler.is_compiling()
     order = mask.sum(1).argsort(stable=True) if packs else torch.arange(batch, device=mask.device)
     similar = _similarity_of_packed if packs else _similarity
-    with torch.autocast(regions.device.type, enabled=False):
+    device = regions.device.type  # there is no autocast of meta tensors to turn off
+    with nullcontext() if device == "meta" else torch.autocast(device, enabled=False):
         columns = [similar(flat, words[rows], mask[rows], gamma1, gamma2) for rows in order.split(most)]
         similarity = torch.cat(columns, dim=1)
     if packs:
         similarity = similarity[:, order.argsort()]
-    return matching_losses(gamma3 * similarity, class_ids)
+    return matching_losses(op, gamma3 * similarity, class_ids)
 
 
 def _similarity(regions: Tensor, words: Tensor, mask: Tensor, gamma1: float, gamma2: float) -> Tensor:

@@ -119,18 +119,38 @@ def test_padding_changes_nothing_and_gets_no_gradient() -> None:
         (
             (torch.zeros(2, 3, 4, 4), torch.zeros(2, 5, 3), None, torch.zeros(3)),
             memgan.ShapeError,
-            "`class_ids` must be",
+            "words_loss: `class_ids` must be",
         ),
         (
             (torch.zeros(2, 3, 4, 4), torch.zeros(2, 5, 3), None, torch.zeros(2)),
             memgan.DtypeError,
-            "`class_ids` must be integers",
+            "words_loss: `class_ids` must be integers",
+        ),
+        (
+            (torch.zeros(2, 3, 4, 4), torch.zeros(2, 5, 3), None, torch.zeros(2, device="meta").int()),
+            memgan.DeviceError,
+            "words_loss: `class_ids` must be on cpu, got meta",
         ),
     ],
 )
 def test_a_wrong_argument_is_named(arguments: tuple, error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
         memgan.words_loss(*arguments)
+
+
+def test_a_sentence_s_wrong_class_ids_are_named() -> None:
+    with pytest.raises(
+        memgan.ShapeError, match=r"sentence_loss: `class_ids` must be \(B,\) = \(2\), got \(3,\)"
+    ):
+        memgan.sentence_loss(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(3))
+
+
+@pytest.mark.parametrize("ids", [None, torch.zeros(3, dtype=torch.int64, device="meta")])
+def test_sizes_are_found_on_the_meta_device(ids: torch.Tensor | None) -> None:
+    regions, words = torch.zeros(3, 5, 2, 4, device="meta"), torch.zeros(3, 7, 5, device="meta")
+    for loss in (*memgan.words_loss(regions, words, None, ids), *memgan.sentence_loss(words[0], words[0])):
+        assert loss.device.type == "meta"
+        assert loss.shape == ()
 
 
 @pytest.mark.parametrize("traced", [False, True])
