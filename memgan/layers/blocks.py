@@ -24,8 +24,10 @@ class GLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x`` (B, 2C, ...) → (B, C, ...)."""
-        if x.shape[1] % 2:
-            raise ShapeError(f"GLU: `x` must have an even number of channels, got {tuple(x.shape)}.")
+        if x.ndim < 2 or x.shape[1] % 2:
+            raise ShapeError(
+                f"GLU: `x` must have an even number of channels, as (B, 2C, ...), got {tuple(x.shape)}."
+            )
         if not torch.is_grad_enabled():
             return F.glu(x, 1)  # one pass instead of two
         # Not F.glu: its backward leaves channels_last, and a BatchNorm before it is then four times as slow.
@@ -80,10 +82,9 @@ class ResidualBlock(nn.Module):
         With ``twice`` the input is ``x`` (B, C/2, H, W) beside itself, [x, x]: the halves of the first weight are
         added instead, which halves that convolution.
         """
-        if twice:
-            check_shape(
-                "ResidualBlock", "x", x, (None, self.conv1.in_channels // 2, None, None), "(B, C/2, H, W)"
-            )
+        channels = self.conv1.in_channels // 2 if twice else self.conv1.in_channels
+        letters = "(B, C/2, H, W)" if twice else "(B, C, H, W)"
+        check_shape("ResidualBlock", "x", x, (None, channels, None, None), letters)
         if twice and hooked(self.conv1):
             x, twice = torch.cat([x, x], dim=1), False
         if not twice:
@@ -114,6 +115,7 @@ class UpsampleBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x`` (B, in, H, W) → (B, out, 2H, 2W)."""
+        check_shape("UpsampleBlock", "x", x, (None, self.conv.in_channels, None, None), "(B, in, H, W)")
         if hooked(self.conv):
             y = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
         else:

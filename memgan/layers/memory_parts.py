@@ -74,7 +74,17 @@ class MemoryWriter(nn.Module):
         """The write gate of each word, (B, L); None without one."""
         if not self.write_gate:
             return None
+        self._check(words, image_summary)
         return torch.sigmoid(self.gate_word(words) + self.gate_image(image_summary)[:, None]).squeeze(2)
+
+    def _check(self, words: Tensor, image_summary: Tensor) -> None:
+        """Sizes; without a gate nobody looks at the summary."""
+        op = "MemoryWriter"
+        check_shape(op, "words", words, (None, None, self.word.in_features), "(B, L, E)")
+        if self.write_gate:
+            check_shape(
+                op, "image_summary", image_summary, (words.shape[0], self.image.in_features), "(B, C)"
+            )
 
 
 class MemoryReader(nn.Module):
@@ -145,5 +155,8 @@ class ResponseGate(nn.Module):
 
     def gate(self, image_features: Tensor, read: Tensor) -> Tensor:
         """The gate itself, (B, 1, H, W), or (B, C, H, W) per channel."""
+        op, channels = "ResponseGate", self.linear.in_features // 2
+        check_shape(op, "image_features", image_features, (None, channels, None, None), "(B, C, H, W)")
+        check_shape(op, "read", read, tuple(image_features.shape), "(B, C, H, W)")
         both = torch.cat([image_features, read], dim=1)
         return torch.sigmoid(self.linear(both.movedim(1, -1))).movedim(-1, 1)

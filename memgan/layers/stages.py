@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from memgan.layers._hooks import hooked
 from memgan.layers.blocks import GLU, ResidualBlock, UpsampleBlock
 from memgan.layers.memory import DynamicMemory
+from memgan.ops._checks import check_shape
 from memgan.types import ReadAndAttention
 
 
@@ -39,6 +40,8 @@ class InitialStage(nn.Module):
         doublings = (size // 4).bit_length() - 1
         if size < 8 or size != 4 * 2**doublings:
             raise ValueError(f"`size` must be 4 * 2**k with k of at least 1, got {size}")
+        self.condition_dim = condition_dim
+        self.noise_dim = noise_dim
         self.first_channels = channels * 2**doublings
         self.linear = nn.Linear(condition_dim + noise_dim, 2 * self.first_channels * 16, bias=False)
         self.norm = nn.BatchNorm1d(2 * self.first_channels * 16)
@@ -49,6 +52,8 @@ class InitialStage(nn.Module):
 
     def forward(self, condition: Tensor, noise: Tensor) -> Tensor:
         """``condition`` (B, c), ``noise`` (B, Z) → (B, C, size, size)."""
+        check_shape("InitialStage", "condition", condition, (None, self.condition_dim), "(B, c)")
+        check_shape("InitialStage", "noise", noise, (condition.shape[0], self.noise_dim), "(B, Z)")
         flat = self.glu(self.norm(self.linear(torch.cat([condition, noise], dim=1))))
         features: Tensor = self.upsample(flat.view(-1, self.first_channels, 4, 4))
         return features
