@@ -18,12 +18,18 @@ from memgan.ops.norm_glu import norm_glu
 class GLU(nn.Module):
     """Gated linear unit over channels: ``x[:, :half] * sigmoid(x[:, half:])``.
 
+    Source: Dauphin et al., "Language modeling with gated convolutional networks"; the release's activation.
+
     >>> GLU()(torch.zeros(2, 6, 4, 4)).shape
     torch.Size([2, 3, 4, 4])
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` (B, 2C, ...) → (B, C, ...)."""
+        """``x`` (B, 2C, ...) → (B, C, ...).
+
+        Raises:
+            ShapeError: ``x`` has no channels, or an odd number of them.
+        """
         if x.ndim < 2 or x.shape[1] % 2:
             raise ShapeError(
                 f"GLU: `x` must have an even number of channels, as (B, 2C, ...), got {tuple(x.shape)}."
@@ -62,6 +68,8 @@ def gated_norm(norm: nn.Module, glu: nn.Module, x: Tensor) -> Tensor:
 class ResidualBlock(nn.Module):
     """conv3x3 c → 2c, BatchNorm, GLU, conv3x3 c → c, BatchNorm, plus the input.
 
+    Source: the release's residual block.
+
     >>> ResidualBlock(6)(torch.zeros(2, 6, 5, 7)).shape
     torch.Size([2, 6, 5, 7])
     """
@@ -81,6 +89,10 @@ class ResidualBlock(nn.Module):
 
         With ``twice`` the input is ``x`` (B, C/2, H, W) beside itself, [x, x]: the halves of the first weight are
         added instead, which halves that convolution.
+
+        Raises:
+            ShapeError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
         """
         channels = self.conv1.in_channels // 2 if twice else self.conv1.in_channels
         letters = "(B, C/2, H, W)" if twice else "(B, C, H, W)"
@@ -101,6 +113,8 @@ class ResidualBlock(nn.Module):
 class UpsampleBlock(nn.Module):
     """Nearest 2x up-sampling, conv3x3 in → 2 out (both as :func:`memgan.upsample_conv`), BatchNorm, GLU.
 
+    Source: the release's up-sampling block.
+
     >>> UpsampleBlock(6, 3)(torch.zeros(2, 6, 5, 7)).shape
     torch.Size([2, 3, 10, 14])
     """
@@ -114,7 +128,12 @@ class UpsampleBlock(nn.Module):
         self.glu = GLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` (B, in, H, W) → (B, out, 2H, 2W)."""
+        """``x`` (B, in, H, W) → (B, out, 2H, 2W).
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
+        """
         check_shape("UpsampleBlock", "x", x, (None, self.conv.in_channels, None, None), "(B, in, H, W)")
         if hooked(self.conv):
             y = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))

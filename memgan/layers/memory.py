@@ -24,7 +24,11 @@ class MemoryInspection(NamedTuple):
     """
 
     attention: Tensor
-    """``(B, L, H, W)``, sums to 1 over L; 0 on padding."""
+    """``(B, L, H, W)``, sums to 1 over L and is 0 on padding.
+
+    Two exceptions: an image without any real word has zeros alone, and in the mask mode ``"release"`` a pixel
+    follows the mask row that it takes there, often another caption's.
+    """
     write_gate: Tensor | None
     """``(B, L)`` in [0, 1], 0 on padding; None without a write gate."""
     response_gate: Tensor | None
@@ -47,6 +51,9 @@ class DynamicMemory(nn.Module):
         mask_mode: ``"aligned"``: each image uses its own mask. ``"release"``: the DM-GAN release's mask rows,
             which make an image depend on its batch neighbours; only to reproduce released batch outputs, and
             always computed by the plain definition.
+
+    Raises:
+        ValueError: ``mask_mode`` is neither.
 
     >>> memory = DynamicMemory(image_channels=4, word_dim=6)
     >>> features, attention = memory(torch.zeros(2, 4, 8, 8), torch.zeros(2, 5, 6), return_attention=True)
@@ -94,6 +101,7 @@ class DynamicMemory(nn.Module):
 
         Raises:
             ShapeError, DtypeError, DeviceError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
         """
         mask, summary = self._prepared(image_features, words, word_mask)
         memory = self._written(words, summary, mask)
@@ -124,7 +132,12 @@ class DynamicMemory(nn.Module):
     def inspect(
         self, image_features: Tensor, words: Tensor, word_mask: Tensor | None = None
     ) -> MemoryInspection:
-        """The attention, the write gate per word and the response gate per pixel; same arguments as the call."""
+        """The attention, the write gate per word and the response gate per pixel; same arguments as the call.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
+        """
         mask, summary = self._prepared(image_features, words, word_mask)
         keys, values = self.reader.address(self._written(words, summary, mask))
         read_of = memory_read_release_rows if self.mask_mode == "release" else memory_read

@@ -37,7 +37,12 @@ class MemoryWriter(nn.Module):
             self.gate_image = nn.Linear(image_channels, 1, bias=False)
 
     def forward(self, words: Tensor, image_summary: Tensor, word_mask: Tensor | None = None) -> Tensor:
-        """``words`` (B, L, E), ``image_summary`` (B, C) → memory (B, L, M); padding counts as zeros."""
+        """``words`` (B, L, E), ``image_summary`` (B, C) → memory (B, L, M); padding counts as zeros.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
+        """
         op = "MemoryWriter"
         check_shape(op, "words", words, (None, None, self.word.in_features), "(B, L, E)")
         if self.write_gate:
@@ -71,7 +76,11 @@ class MemoryWriter(nn.Module):
         return gate * slots + (1 - gate) * torch.relu(self.image(image_summary))[:, None]
 
     def gate(self, words: Tensor, image_summary: Tensor) -> Tensor | None:
-        """The write gate of each word, (B, L); None without one."""
+        """The write gate of each word, (B, L); None without one.
+
+        Raises:
+            ShapeError: the message names the argument.
+        """
         if not self.write_gate:
             return None
         self._check(words, image_summary)
@@ -108,7 +117,12 @@ class MemoryReader(nn.Module):
         self.scale = scale
 
     def address(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """``memory`` (B, L, M) → keys and values, (B, L, C) each, both after a ReLU as in the release."""
+        """``memory`` (B, L, M) → keys and values, (B, L, C) each, both after a ReLU as in the release.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
+        """
         check_shape("MemoryReader", "memory", memory, (None, None, self.key.in_features), "(B, L, M)")
         if hooked(self.key, self.value):
             return torch.relu(self.key(memory)), torch.relu(self.value(memory))
@@ -122,7 +136,12 @@ class MemoryReader(nn.Module):
         *,
         return_attention: bool = False,
     ) -> ReadAndAttention:
-        """``image_features`` (B, C, H, W), ``memory`` (B, L, M) → what was read (B, C, H, W), attention or None."""
+        """``image_features`` (B, C, H, W), ``memory`` (B, L, M) → what was read (B, C, H, W), attention or None.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
+        """
         keys, values = self.address(memory)
         return memory_read(
             image_features, keys, values, word_mask, scale=self.scale, return_attention=return_attention
@@ -147,14 +166,22 @@ class ResponseGate(nn.Module):
         self.linear = nn.Linear(2 * image_channels, image_channels if per_channel else 1)
 
     def forward(self, image_features: Tensor, read: Tensor) -> Tensor:
-        """``image_features``, ``read`` (B, C, H, W) → new features (B, C, H, W)."""
+        """``image_features``, ``read`` (B, C, H, W) → new features (B, C, H, W).
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: the message names the argument.
+        """
         if hooked(self.linear):
             gate = self.gate(image_features, read)
             return gate * read + (1 - gate) * image_features
         return memory_respond(image_features, read, self.linear.weight, self.linear.bias)
 
     def gate(self, image_features: Tensor, read: Tensor) -> Tensor:
-        """The gate itself, (B, 1, H, W), or (B, C, H, W) per channel."""
+        """The gate itself, (B, 1, H, W), or (B, C, H, W) per channel.
+
+        Raises:
+            ShapeError: the message names the argument.
+        """
         op, channels = "ResponseGate", self.linear.in_features // 2
         check_shape(op, "image_features", image_features, (None, channels, None, None), "(B, C, H, W)")
         check_shape(op, "read", read, tuple(image_features.shape), "(B, C, H, W)")

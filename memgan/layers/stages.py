@@ -20,6 +20,8 @@ class InitialStage(nn.Module):
     A linear layer to 4x4, then up-sampling blocks that halve the channels, so that ``size = 4 * 2**k`` starts
     from ``C * 2**k`` channels: the release's 16C at 64 pixels.
 
+    Source: the release's first stage.
+
     Args:
         condition_dim: c of the condition; a class embedding or a pooled sentence, too.
         noise_dim: Z of the noise.
@@ -51,7 +53,12 @@ class InitialStage(nn.Module):
         )
 
     def forward(self, condition: Tensor, noise: Tensor) -> Tensor:
-        """``condition`` (B, c), ``noise`` (B, Z) → (B, C, size, size)."""
+        """``condition`` (B, c), ``noise`` (B, Z) → (B, C, size, size).
+
+        Raises:
+            ShapeError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
+        """
         check_shape("InitialStage", "condition", condition, (None, self.condition_dim), "(B, c)")
         check_shape("InitialStage", "noise", noise, (condition.shape[0], self.noise_dim), "(B, Z)")
         flat = self.glu(self.norm(self.linear(torch.cat([condition, noise], dim=1))))
@@ -61,6 +68,8 @@ class InitialStage(nn.Module):
 
 class RefinementStage(nn.Module):
     """Memory, residual blocks, and a doubling: features (B, C, H, W) → (B, C, 2H, 2W).
+
+    Source: section 3 of the paper; residual blocks and doubling are the release's.
 
     Args:
         image_channels: C of the features, in and out.
@@ -96,7 +105,12 @@ class RefinementStage(nn.Module):
         *,
         return_attention: bool = False,
     ) -> ReadAndAttention:
-        """``image_features`` (B, C, H, W), ``words`` (B, L, E) → features (B, C, 2H, 2W), attention or None."""
+        """``image_features`` (B, C, H, W), ``words`` (B, L, E) → features (B, C, 2H, 2W), attention or None.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
+        """
         result, attention = self.memory(image_features, words, word_mask, return_attention=return_attention)
         gated = getattr(self.memory, "gated", True)
         if gated and len(self.residual) and not hooked(self.residual):

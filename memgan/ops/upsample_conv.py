@@ -39,6 +39,8 @@ def upsample_conv(image_features: Tensor, weight: Tensor, bias: Tensor | None = 
     Raises:
         ShapeError, DtypeError, DeviceError: the message names the argument.
 
+    Source: the first two layers of the release's up-sampling block.
+
     >>> upsample_conv(torch.zeros(2, 3, 5, 7), torch.zeros(4, 3, 3, 3)).shape
     torch.Size([2, 4, 10, 14])
     """
