@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from memgan.errors import ShapeError
-from memgan.layers._hooks import hooked
+from memgan.layers._hooks import hooked, must_be_called
 from memgan.ops import upsample_conv
 from memgan.ops._checks import check_shape
 from memgan.ops.norm_glu import norm_glu
@@ -97,7 +97,7 @@ class ResidualBlock(nn.Module):
         channels = self.conv1.in_channels // 2 if twice else self.conv1.in_channels
         letters = "(B, C/2, H, W)" if twice else "(B, C, H, W)"
         check_shape("ResidualBlock", "x", x, (None, channels, None, None), letters)
-        if twice and hooked(self.conv1):
+        if twice and must_be_called(self.conv1):
             x, twice = torch.cat([x, x], dim=1), False
         if not twice:
             y = gated_norm(self.norm1, self.glu, self.conv1(x))
@@ -135,7 +135,7 @@ class UpsampleBlock(nn.Module):
             BackendUnavailable: a backend was forced and cannot run this input.
         """
         check_shape("UpsampleBlock", "x", x, (None, self.conv.in_channels, None, None), "(B, in, H, W)")
-        if hooked(self.conv):
+        if must_be_called(self.conv):
             y = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
         else:
             y = upsample_conv(x, self.conv.weight, self.conv.bias)

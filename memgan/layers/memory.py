@@ -7,7 +7,7 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-from memgan.layers._hooks import hooked
+from memgan.layers._hooks import hooked, must_be_called
 from memgan.layers.memory_parts import MemoryReader, MemoryWriter, ResponseGate
 from memgan.ops import memory_read, memory_refine
 from memgan.ops._checks import check_floating, check_shape, checked_mask
@@ -111,7 +111,11 @@ class DynamicMemory(nn.Module):
             read, attention = memory_read_release_rows(
                 image_features, keys, values, mask, scale=scale, return_attention=return_attention
             )
-        elif self.response is None or hooked(self.reader, self.response, self.response.linear):
+        elif (
+            self.response is None
+            or hooked(self.reader, self.response)
+            or must_be_called(self.response.linear)
+        ):
             read, attention = self.reader(image_features, memory, mask, return_attention=return_attention)
         else:
             keys, values = self.reader.address(memory)

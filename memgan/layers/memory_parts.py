@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from memgan.layers._hooks import hooked
+from memgan.layers._hooks import must_be_called
 from memgan.ops import memory_project, memory_read, memory_respond, memory_write
 from memgan.ops._checks import check_shape, checked_mask
 from memgan.types import ReadAndAttention
@@ -49,7 +49,7 @@ class MemoryWriter(nn.Module):
             check_shape(
                 op, "image_summary", image_summary, (words.shape[0], self.image.in_features), "(B, C)"
             )
-        if not self.write_gate or hooked(self.word, self.image, self.gate_word, self.gate_image):
+        if not self.write_gate or must_be_called(self.word, self.image, self.gate_word, self.gate_image):
             return self._by_calls(words, image_summary, word_mask)
         return memory_write(
             words,
@@ -64,7 +64,7 @@ class MemoryWriter(nn.Module):
         )
 
     def _by_calls(self, words: Tensor, image_summary: Tensor, word_mask: Tensor | None) -> Tensor:
-        """:func:`memgan.memory_write` by calling the layers, which runs their hooks."""
+        """:func:`memgan.memory_write` by calling the layers, which runs their hooks and forward."""
         batch, length = words.shape[:2]
         if (mask := checked_mask("MemoryWriter", word_mask, batch, length, words.device)) is not None:
             words = words.masked_fill(~mask[:, :, None], 0.0)
@@ -124,7 +124,7 @@ class MemoryReader(nn.Module):
             BackendUnavailable: a backend was forced and cannot run this input.
         """
         check_shape("MemoryReader", "memory", memory, (None, None, self.key.in_features), "(B, L, M)")
-        if hooked(self.key, self.value):
+        if must_be_called(self.key, self.value):
             return torch.relu(self.key(memory)), torch.relu(self.value(memory))
         return memory_project(memory, self.key.weight, self.key.bias, self.value.weight, self.value.bias)
 
@@ -171,7 +171,7 @@ class ResponseGate(nn.Module):
         Raises:
             ShapeError, DtypeError, DeviceError: the message names the argument.
         """
-        if hooked(self.linear):
+        if must_be_called(self.linear):
             gate = self.gate(image_features, read)
             return gate * read + (1 - gate) * image_features
         return memory_respond(image_features, read, self.linear.weight, self.linear.bias)

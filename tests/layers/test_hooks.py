@@ -1,4 +1,4 @@
-"""Hooks run: a layer that would not call a hooked child calls it, with the same result."""
+"""What must be called is called: hooks and replaced layers count where a layer would compute with weights alone."""
 
 from __future__ import annotations
 
@@ -68,6 +68,38 @@ def test_a_weight_that_a_hook_computes_is_the_one_that_counts(layer: str) -> Non
     (slope,) = torch.autograd.grad(out.square().sum(), pruned.weight_orig)
     assert slope.isfinite().all()
     assert slope.any()
+
+
+class Twice(nn.Module):
+    """A layer of somebody's own around the one that was there, as adapters are."""
+
+    def __init__(self, layer: nn.Linear | nn.Conv2d) -> None:
+        super().__init__()
+        self.layer = layer
+        self.weight, self.bias = layer.weight, layer.bias
+        self.in_features = getattr(layer, "in_features", None)
+        self.in_channels = getattr(layer, "in_channels", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) * 2
+
+
+@pytest.mark.parametrize("way", ["another module", "another forward"])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_with_a_forward_of_its_own_is_called(layer: str, way: str) -> None:
+    module, inputs = stage()
+    with torch.no_grad():
+        for parameter in module.get_submodule(layer).parameters():
+            parameter.mul_(2)
+    want = module(*inputs)[0]
+    module, inputs = stage()
+    old = module.get_submodule(layer)
+    if way == "another module":
+        module.set_submodule(layer, Twice(old))  # type: ignore[arg-type]
+    else:
+        plain = old.forward
+        old.forward = lambda x: plain(x) * 2  # type: ignore[method-assign]
+    torch.testing.assert_close(module(*inputs)[0], want)
 
 
 @pytest.mark.parametrize("arm", [{"write_gate": False}, {"response_gate": False}, {"mask_mode": "release"}])
