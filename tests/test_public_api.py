@@ -30,3 +30,18 @@ def test_the_public_surface_is_as_written_down() -> None:
 def test_every_public_name_says_what_it_is() -> None:
     for name in memgan.__all__:
         assert inspect.getdoc(getattr(memgan, name)), name
+
+
+def test_every_public_call_lists_what_it_raises() -> None:
+    for name in memgan.__all__:
+        thing = getattr(memgan, name)
+        calls = {name: thing} if inspect.isfunction(thing) else {}
+        if inspect.isclass(thing) and "forward" in vars(thing):
+            methods = inspect.getmembers(thing, inspect.isfunction)
+            calls = {
+                f"{name}.{one}": call
+                for one, call in methods
+                if one in vars(thing) and one[0] != "_" and one != "extra_repr"
+            }
+        for where, call in calls.items():
+            assert "Raises:" in (inspect.getdoc(call) or ""), where

@@ -129,6 +129,9 @@ def explain_backends(op: str | None = None, *args: Any, **kwargs: Any) -> str:
     Returns:
         One line an op and backend.
 
+    Raises:
+        ValueError: ``op`` is none of them.
+
     >>> print(explain_backends("memory_respond").splitlines()[1])
     memory_respond: reference: runs everywhere
     """

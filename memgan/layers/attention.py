@@ -39,6 +39,7 @@ class WordAttention(nn.Module):
 
         Raises:
             ShapeError, DtypeError, DeviceError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
         """
         op, channels, width = "WordAttention", self.projection.out_features, self.projection.in_features
         check_shape(op, "image_features", image_features, (None, channels, None, None), "(B, C, H, W)")

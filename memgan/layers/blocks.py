@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from memgan.errors import ShapeError
+from memgan.layers._hooks import hooked, must_be_called
 from memgan.ops import upsample_conv
 from memgan.ops._checks import check_shape
 from memgan.ops.norm_glu import norm_glu
@@ -17,14 +18,22 @@ from memgan.ops.norm_glu import norm_glu
 class GLU(nn.Module):
     """Gated linear unit over channels: ``x[:, :half] * sigmoid(x[:, half:])``.
 
+    Source: Dauphin et al., "Language modeling with gated convolutional networks"; the release's activation.
+
     >>> GLU()(torch.zeros(2, 6, 4, 4)).shape
     torch.Size([2, 3, 4, 4])
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` (B, 2C, ...) → (B, C, ...)."""
-        if x.shape[1] % 2:
-            raise ShapeError(f"GLU: `x` must have an even number of channels, got {tuple(x.shape)}.")
+        """``x`` (B, 2C, ...) → (B, C, ...).
+
+        Raises:
+            ShapeError: ``x`` has no channels, or an odd number of them.
+        """
+        if x.ndim < 2 or x.shape[1] % 2:
+            raise ShapeError(
+                f"GLU: `x` must have an even number of channels, as (B, 2C, ...), got {tuple(x.shape)}."
+            )
         if not torch.is_grad_enabled():
             return F.glu(x, 1)  # one pass instead of two
         # Not F.glu: its backward leaves channels_last, and a BatchNorm before it is then four times as slow.
@@ -38,6 +47,7 @@ def gated_norm(norm: nn.Module, glu: nn.Module, x: Tensor) -> Tensor:
         type(norm) is nn.BatchNorm2d
         and norm.training
         and norm.affine
+        and norm.track_running_stats
         and norm.running_mean is not None
         and norm.running_var is not None
         and norm.num_batches_tracked is not None
@@ -45,9 +55,8 @@ def gated_norm(norm: nn.Module, glu: nn.Module, x: Tensor) -> Tensor:
         and x.ndim == 4
         and x.shape[1] == norm.num_features
         and x.numel() > x.shape[1]
-        and not _observed(norm)
         and type(glu) is GLU
-        and not _observed(glu)
+        and not hooked(norm, glu)
     ):
         gated: Tensor = glu(norm(x))
         return gated
@@ -56,18 +65,10 @@ def gated_norm(norm: nn.Module, glu: nn.Module, x: Tensor) -> Tensor:
     return norm_glu(x, norm.weight, norm.bias, *statistics, momentum=norm.momentum, eps=norm.eps)
 
 
-def _observed(module: nn.Module) -> bool:
-    """Whether somebody hooked into calls of ``module``."""
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-    )
-
-
 class ResidualBlock(nn.Module):
     """conv3x3 c → 2c, BatchNorm, GLU, conv3x3 c → c, BatchNorm, plus the input.
+
+    Source: the release's residual block.
 
     >>> ResidualBlock(6)(torch.zeros(2, 6, 5, 7)).shape
     torch.Size([2, 6, 5, 7])
@@ -88,13 +89,19 @@ class ResidualBlock(nn.Module):
 
         With ``twice`` the input is ``x`` (B, C/2, H, W) beside itself, [x, x]: the halves of the first weight are
         added instead, which halves that convolution.
+
+        Raises:
+            ShapeError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
         """
+        channels = self.conv1.in_channels // 2 if twice else self.conv1.in_channels
+        letters = "(B, C/2, H, W)" if twice else "(B, C, H, W)"
+        check_shape("ResidualBlock", "x", x, (None, channels, None, None), letters)
+        if twice and must_be_called(self.conv1):
+            x, twice = torch.cat([x, x], dim=1), False
         if not twice:
             y = gated_norm(self.norm1, self.glu, self.conv1(x))
             return self.norm2(self.conv2(y)) + x
-        check_shape(
-            "ResidualBlock", "x", x, (None, self.conv1.in_channels // 2, None, None), "(B, C/2, H, W)"
-        )
         first, second = self.conv1.weight.chunk(2, dim=1)
         y = F.conv2d(x, first + second, self.conv1.bias, padding=1)
         y = gated_norm(self.norm1, self.glu, y)
@@ -105,6 +112,8 @@ class ResidualBlock(nn.Module):
 
 class UpsampleBlock(nn.Module):
     """Nearest 2x up-sampling, conv3x3 in → 2 out (both as :func:`memgan.upsample_conv`), BatchNorm, GLU.
+
+    Source: the release's up-sampling block.
 
     >>> UpsampleBlock(6, 3)(torch.zeros(2, 6, 5, 7)).shape
     torch.Size([2, 3, 10, 14])
@@ -119,5 +128,15 @@ class UpsampleBlock(nn.Module):
         self.glu = GLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` (B, in, H, W) → (B, out, 2H, 2W)."""
-        return gated_norm(self.norm, self.glu, upsample_conv(x, self.conv.weight, self.conv.bias))
+        """``x`` (B, in, H, W) → (B, out, 2H, 2W).
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
+        """
+        check_shape("UpsampleBlock", "x", x, (None, self.conv.in_channels, None, None), "(B, in, H, W)")
+        if must_be_called(self.conv):
+            y = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        else:
+            y = upsample_conv(x, self.conv.weight, self.conv.bias)
+        return gated_norm(self.norm, self.glu, y)

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from memgan.errors import ShapeError
+from memgan.layers._hooks import has_hooks
+
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+# Which BatchNorm a layer absorbs. Subclasses may compute their weight at each call (spectral norm), transposed
+# convolutions keep the channels elsewhere, and behind a linear layer a BatchNorm2d has other channels than it.
+NORM_OF: dict[type, type] = {
+    nn.Conv1d: nn.BatchNorm1d,
+    nn.Conv2d: nn.BatchNorm2d,
+    nn.Linear: nn.BatchNorm1d,
+}
+# A BatchNorm1d takes two kinds of input. The channels are the layer's in one of them.
+AXES_OF: dict[type, tuple[str, ...]] = {nn.Conv1d: ("B", "C", "L"), nn.Linear: ("B", "C")}
 
 # A module whose children are applied in pairs says so in a class attribute of this name:
 # ``norms_follow = {"conv1": "norm1"}``. Neighbours in an nn.Sequential are found without.
@@ -30,7 +42,12 @@ def fold_batchnorm(module: AnyModule) -> AnyModule:
     frozen networks inside a loss. Gradients of its input are those of the original. ``module`` is unchanged.
 
     Pairs are those of this package's blocks, neighbours in an ``nn.Sequential``, and those that a module's class
-    names in ``norms_follow = {"conv": "norm"}``. A BatchNorm elsewhere, or without running statistics, stays.
+    names in ``norms_follow = {"conv": "norm"}``. A BatchNorm elsewhere, or without running statistics, stays. So
+    does a pair of which one has hooks, whose layer stands in several places, or whose sizes differ.
+
+    Raises:
+        ShapeError: by the copy, when it is called, if a linear layer gives its BatchNorm1d (B, C, L), whose
+            channels are not the layer's. Convolutions of one dimension must give it (B, C, L).
 
     >>> block = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
     >>> fold_batchnorm(block)
@@ -41,40 +58,63 @@ def fold_batchnorm(module: AnyModule) -> AnyModule:
     )
     """
     copied = copy.deepcopy(module).eval().requires_grad_(False)
+    places = Counter(id(child) for part in copied.modules() for child in part._modules.values())
     for part in copied.modules():
         for before, norm in _pairs(part):
-            if _fold(getattr(part, before), getattr(part, norm)):
-                setattr(part, norm, nn.Identity())
+            layer = getattr(part, before)
+            if places[id(layer)] == 1 and _fold(layer, getattr(part, norm)):
+                axes = AXES_OF.get(type(layer))
+                setattr(part, norm, nn.Identity() if axes is None else FoldedNorm(axes))
     return copied
 
 
+class FoldedNorm(nn.Identity):
+    """Stands where a BatchNorm1d was folded away, and takes the input whose channels are the layer's."""
+
+    def __init__(self, axes: tuple[str, ...]) -> None:
+        super().__init__()
+        self.axes = axes
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``input`` of ``axes``, unchanged."""
+        if input.ndim != len(self.axes):
+            raise ShapeError(
+                f"fold_batchnorm: `input` of a folded BatchNorm1d must be ({', '.join(self.axes)}), "
+                f"got {tuple(input.shape)}. Take the module as it was before it was folded."
+            )
+        return input
+
+
 def _pairs(module: nn.Module) -> list[tuple[str, str]]:
-    names = [name for name, _ in module.named_children()]
+    names = list(module._modules)
     pairs = list(zip(names, names[1:])) if type(module).forward is nn.Sequential.forward else []
     named: dict[str, str] = getattr(type(module), ATTRIBUTE, {})
-    return pairs + list(named.items())
+    behind = Counter(named.values())
+    return pairs + [(layer, norm) for layer, norm in named.items() if behind[norm] == 1]
 
 
 @torch.no_grad()
 def _fold(layer: nn.Module, norm: nn.Module) -> bool:
-    if not isinstance(norm, NORMS) or norm.running_mean is None or norm.running_var is None:
+    if type(norm) is not NORM_OF.get(type(layer)) or has_hooks(layer) or has_hooks(norm):
         return False
-    # Subclasses may compute their weight at each call (spectral norm), and transposed convolutions keep the
-    # channels elsewhere.
-    if type(layer) not in (nn.Conv1d, nn.Conv2d, nn.Linear):
+    weight, bias = layer.weight, layer.bias
+    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+    assert isinstance(weight, Tensor)
+    assert bias is None or isinstance(bias, Tensor)
+    if norm.running_mean is None or norm.running_var is None or norm.num_features != len(weight):
         return False
     scale = (norm.running_var.double() + norm.eps).rsqrt()
     shift = -norm.running_mean.double()
     if norm.affine:
         scale = scale * norm.weight.double()
-    weight, bias = layer.weight, layer.bias
-    assert isinstance(weight, Tensor)
-    assert bias is None or isinstance(bias, Tensor)
     if bias is not None:
         shift = shift + bias.double()
     shift = shift * scale
     if norm.affine:
         shift = shift + norm.bias.double()
-    weight.copy_(weight.double() * scale.view(-1, *[1] * (weight.ndim - 1)))
+    scaled = weight.double() * scale.view(-1, *[1] * (weight.ndim - 1))
+    layer.weight = nn.Parameter(
+        scaled.to(weight.dtype), requires_grad=False
+    )  # another layer may share the old one
     layer.bias = nn.Parameter(shift.to(weight.dtype), requires_grad=False)
     return True

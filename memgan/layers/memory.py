@@ -1,4 +1,4 @@
-"""The dynamic memory, part by part and whole (DM-GAN, sections 3.1 and 3.2)."""
+"""The dynamic memory, whole (DM-GAN, sections 3.1 and 3.2)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-from memgan.ops import memory_project, memory_read, memory_refine, memory_respond, memory_write
+from memgan.layers._hooks import hooked, must_be_called
+from memgan.layers.memory_parts import MemoryReader, MemoryWriter, ResponseGate
+from memgan.ops import memory_read, memory_refine
 from memgan.ops._checks import check_floating, check_shape, checked_mask
 from memgan.ops.memory_read import memory_read_release_rows
 from memgan.types import MaskMode, ReadAndAttention
@@ -22,132 +24,15 @@ class MemoryInspection(NamedTuple):
     """
 
     attention: Tensor
-    """``(B, L, H, W)``, sums to 1 over L; 0 on padding."""
+    """``(B, L, H, W)``, sums to 1 over L and is 0 on padding.
+
+    Two exceptions: an image without any real word has zeros alone, and in the mask mode ``"release"`` a pixel
+    follows the mask row that it takes there, often another caption's.
+    """
     write_gate: Tensor | None
     """``(B, L)`` in [0, 1], 0 on padding; None without a write gate."""
     response_gate: Tensor | None
     """``(B, 1, H, W)`` in [0, 1]; None without a response gate."""
-
-
-class MemoryWriter(nn.Module):
-    """Words → memory slots: :func:`memgan.memory_write` with its weights. Source: equations 2 and 3.
-
-    Args:
-        image_channels: C of the features whose mean is the picture's summary.
-        word_dim: E of the words.
-        memory_dim: M of a slot; None means 2C, as in the paper.
-        write_gate: without it a slot is the projected word alone.
-
-    >>> MemoryWriter(3, 5)(torch.zeros(2, 7, 5), torch.zeros(2, 3)).shape
-    torch.Size([2, 7, 6])
-    """
-
-    def __init__(
-        self, image_channels: int, word_dim: int, memory_dim: int | None = None, *, write_gate: bool = True
-    ) -> None:
-        super().__init__()
-        self.memory_dim = 2 * image_channels if memory_dim is None else memory_dim
-        self.word = nn.Linear(word_dim, self.memory_dim)
-        self.write_gate = write_gate
-        if write_gate:
-            self.image = nn.Linear(image_channels, self.memory_dim)
-            self.gate_word = nn.Linear(word_dim, 1, bias=False)
-            self.gate_image = nn.Linear(image_channels, 1, bias=False)
-
-    def forward(self, words: Tensor, image_summary: Tensor, word_mask: Tensor | None = None) -> Tensor:
-        """``words`` (B, L, E), ``image_summary`` (B, C) → memory (B, L, M); padding counts as zeros."""
-        op = "MemoryWriter"
-        check_shape(op, "words", words, (None, None, self.word.in_features), "(B, L, E)")
-        if not self.write_gate:
-            batch, length = words.shape[:2]
-            if (mask := checked_mask(op, word_mask, batch, length, words.device)) is not None:
-                words = words.masked_fill(~mask[:, :, None], 0.0)
-            return torch.relu(self.word(words))
-        check_shape(op, "image_summary", image_summary, (words.shape[0], self.image.in_features), "(B, C)")
-        return memory_write(
-            words,
-            image_summary,
-            self.word.weight,
-            self.word.bias,
-            self.image.weight,
-            self.image.bias,
-            self.gate_word.weight,
-            self.gate_image.weight,
-            word_mask,
-        )
-
-    def gate(self, words: Tensor, image_summary: Tensor) -> Tensor | None:
-        """The write gate of each word, (B, L); None without one."""
-        if not self.write_gate:
-            return None
-        return torch.sigmoid(self.gate_word(words) + self.gate_image(image_summary)[:, None]).squeeze(2)
-
-
-class MemoryReader(nn.Module):
-    """Memory slots → keys and values, and every pixel's read: :func:`memgan.memory_read` with its weights.
-
-    Source: equations 4 and 5.
-
-    Args:
-        image_channels: C of the features, and of keys and values.
-        memory_dim: M of a slot.
-        scale: factor of the attention scores; 1 as in the paper.
-
-    >>> MemoryReader(3, 6)(torch.zeros(2, 3, 4, 4), torch.zeros(2, 7, 6))[0].shape
-    torch.Size([2, 3, 4, 4])
-    """
-
-    def __init__(self, image_channels: int, memory_dim: int, *, scale: float = 1.0) -> None:
-        super().__init__()
-        self.key = nn.Linear(memory_dim, image_channels)
-        self.value = nn.Linear(memory_dim, image_channels)
-        self.scale = scale
-
-    def address(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """``memory`` (B, L, M) → keys and values, (B, L, C) each, both after a ReLU as in the release."""
-        check_shape("MemoryReader", "memory", memory, (None, None, self.key.in_features), "(B, L, M)")
-        return memory_project(memory, self.key.weight, self.key.bias, self.value.weight, self.value.bias)
-
-    def forward(
-        self,
-        image_features: Tensor,
-        memory: Tensor,
-        word_mask: Tensor | None = None,
-        *,
-        return_attention: bool = False,
-    ) -> ReadAndAttention:
-        """``image_features`` (B, C, H, W), ``memory`` (B, L, M) → what was read (B, C, H, W), attention or None."""
-        keys, values = self.address(memory)
-        return memory_read(
-            image_features, keys, values, word_mask, scale=self.scale, return_attention=return_attention
-        )
-
-
-class ResponseGate(nn.Module):
-    """What was read → the pixel's new feature: :func:`memgan.memory_respond` with its weights.
-
-    Source: equations 6 and 7.
-
-    Args:
-        image_channels: C of the features.
-        per_channel: False is the release, one gate a pixel, shared by all channels; True is one a channel.
-
-    >>> ResponseGate(3)(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)).shape
-    torch.Size([2, 3, 4, 4])
-    """
-
-    def __init__(self, image_channels: int, *, per_channel: bool = False) -> None:
-        super().__init__()
-        self.linear = nn.Linear(2 * image_channels, image_channels if per_channel else 1)
-
-    def forward(self, image_features: Tensor, read: Tensor) -> Tensor:
-        """``image_features``, ``read`` (B, C, H, W) → new features (B, C, H, W)."""
-        return memory_respond(image_features, read, self.linear.weight, self.linear.bias)
-
-    def gate(self, image_features: Tensor, read: Tensor) -> Tensor:
-        """The gate itself, (B, 1, H, W), or (B, C, H, W) per channel."""
-        both = torch.cat([image_features, read], dim=1)
-        return torch.sigmoid(self.linear(both.movedim(1, -1))).movedim(-1, 1)
 
 
 class DynamicMemory(nn.Module):
@@ -166,6 +51,9 @@ class DynamicMemory(nn.Module):
         mask_mode: ``"aligned"``: each image uses its own mask. ``"release"``: the DM-GAN release's mask rows,
             which make an image depend on its batch neighbours; only to reproduce released batch outputs, and
             always computed by the plain definition.
+
+    Raises:
+        ValueError: ``mask_mode`` is neither.
 
     >>> memory = DynamicMemory(image_channels=4, word_dim=6)
     >>> features, attention = memory(torch.zeros(2, 4, 8, 8), torch.zeros(2, 5, 6), return_attention=True)
@@ -213,38 +101,49 @@ class DynamicMemory(nn.Module):
 
         Raises:
             ShapeError, DtypeError, DeviceError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
         """
         mask, summary = self._prepared(image_features, words, word_mask)
-        keys, values = self._addressed(words, summary, mask)
+        memory = self._written(words, summary, mask)
         scale = self.reader.scale
         if self.mask_mode == "release":
+            keys, values = self.reader.address(memory)
             read, attention = memory_read_release_rows(
                 image_features, keys, values, mask, scale=scale, return_attention=return_attention
             )
-            return (read if self.response is None else self.response(image_features, read)), attention
-        if self.response is None:
-            return memory_read(
-                image_features, keys, values, mask, scale=scale, return_attention=return_attention
+        elif (
+            self.response is None
+            or hooked(self.reader, self.response)
+            or must_be_called(self.response.linear)
+        ):
+            read, attention = self.reader(image_features, memory, mask, return_attention=return_attention)
+        else:
+            keys, values = self.reader.address(memory)
+            gate = self.response.linear
+            return memory_refine(
+                image_features,
+                keys,
+                values,
+                mask,
+                gate.weight,
+                gate.bias,
+                scale=scale,
+                return_attention=return_attention,
             )
-        gate = self.response.linear
-        return memory_refine(
-            image_features,
-            keys,
-            values,
-            mask,
-            gate.weight,
-            gate.bias,
-            scale=scale,
-            return_attention=return_attention,
-        )
+        return (read if self.response is None else self.response(image_features, read)), attention
 
     @torch.no_grad()
     def inspect(
         self, image_features: Tensor, words: Tensor, word_mask: Tensor | None = None
     ) -> MemoryInspection:
-        """The attention, the write gate per word and the response gate per pixel; same arguments as the call."""
+        """The attention, the write gate per word and the response gate per pixel; same arguments as the call.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
+        """
         mask, summary = self._prepared(image_features, words, word_mask)
-        keys, values = self._addressed(words, summary, mask)
+        keys, values = self.reader.address(self._written(words, summary, mask))
         read_of = memory_read_release_rows if self.mask_mode == "release" else memory_read
         scale = self.reader.scale
         read, attention = read_of(image_features, keys, values, mask, scale=scale, return_attention=True)
@@ -272,9 +171,10 @@ class DynamicMemory(nn.Module):
         summary = image_features.sum((2, 3)) if empty else image_features.mean((2, 3))
         return mask, summary.detach() if self.detach_summary else summary
 
-    def _addressed(self, words: Tensor, summary: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Keys and values of the words; in the release padding is written as any word."""
-        return self.reader.address(self.writer(words, summary, None if self.mask_mode == "release" else mask))
+    def _written(self, words: Tensor, summary: Tensor, mask: Tensor | None) -> Tensor:
+        """The words' slots; in the release padding is written as any word."""
+        memory: Tensor = self.writer(words, summary, None if self.mask_mode == "release" else mask)
+        return memory
 
     def extra_repr(self) -> str:
         return f"detach_summary={self.detach_summary}, mask_mode={self.mask_mode!r}"

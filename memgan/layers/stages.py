@@ -7,8 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from memgan.layers._hooks import hooked
 from memgan.layers.blocks import GLU, ResidualBlock, UpsampleBlock
 from memgan.layers.memory import DynamicMemory
+from memgan.ops._checks import check_shape
 from memgan.types import ReadAndAttention
 
 
@@ -17,6 +19,8 @@ class InitialStage(nn.Module):
 
     A linear layer to 4x4, then up-sampling blocks that halve the channels, so that ``size = 4 * 2**k`` starts
     from ``C * 2**k`` channels: the release's 16C at 64 pixels.
+
+    Source: the release's first stage.
 
     Args:
         condition_dim: c of the condition; a class embedding or a pooled sentence, too.
@@ -38,6 +42,8 @@ class InitialStage(nn.Module):
         doublings = (size // 4).bit_length() - 1
         if size < 8 or size != 4 * 2**doublings:
             raise ValueError(f"`size` must be 4 * 2**k with k of at least 1, got {size}")
+        self.condition_dim = condition_dim
+        self.noise_dim = noise_dim
         self.first_channels = channels * 2**doublings
         self.linear = nn.Linear(condition_dim + noise_dim, 2 * self.first_channels * 16, bias=False)
         self.norm = nn.BatchNorm1d(2 * self.first_channels * 16)
@@ -47,7 +53,14 @@ class InitialStage(nn.Module):
         )
 
     def forward(self, condition: Tensor, noise: Tensor) -> Tensor:
-        """``condition`` (B, c), ``noise`` (B, Z) → (B, C, size, size)."""
+        """``condition`` (B, c), ``noise`` (B, Z) → (B, C, size, size).
+
+        Raises:
+            ShapeError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
+        """
+        check_shape("InitialStage", "condition", condition, (None, self.condition_dim), "(B, c)")
+        check_shape("InitialStage", "noise", noise, (condition.shape[0], self.noise_dim), "(B, Z)")
         flat = self.glu(self.norm(self.linear(torch.cat([condition, noise], dim=1))))
         features: Tensor = self.upsample(flat.view(-1, self.first_channels, 4, 4))
         return features
@@ -55,6 +68,8 @@ class InitialStage(nn.Module):
 
 class RefinementStage(nn.Module):
     """Memory, residual blocks, and a doubling: features (B, C, H, W) → (B, C, 2H, 2W).
+
+    Source: section 3 of the paper; residual blocks and doubling are the release's.
 
     Args:
         image_channels: C of the features, in and out.
@@ -90,13 +105,19 @@ class RefinementStage(nn.Module):
         *,
         return_attention: bool = False,
     ) -> ReadAndAttention:
-        """``image_features`` (B, C, H, W), ``words`` (B, L, E) → features (B, C, 2H, 2W), attention or None."""
+        """``image_features`` (B, C, H, W), ``words`` (B, L, E) → features (B, C, 2H, 2W), attention or None.
+
+        Raises:
+            ShapeError, DtypeError, DeviceError: the message names the argument.
+            BackendUnavailable: a backend was forced and cannot run this input.
+        """
         result, attention = self.memory(image_features, words, word_mask, return_attention=return_attention)
-        if getattr(self.memory, "gated", True) and len(self.residual):
+        gated = getattr(self.memory, "gated", True)
+        if gated and len(self.residual) and not hooked(self.residual):
             features = self.residual[0](result, twice=True)
             for block in list(self.residual)[1:]:
                 features = block(features)
         else:
-            second = result if getattr(self.memory, "gated", True) else image_features
+            second = result if gated else image_features
             features = self.residual(torch.cat([result, second], dim=1))
         return self.upsample(features), attention

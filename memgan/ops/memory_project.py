@@ -25,6 +25,7 @@ def memory_project(
 
     Raises:
         ShapeError, DtypeError, DeviceError: the message names the argument.
+        BackendUnavailable: a backend was forced and cannot run this input.
 
     Source: :math:`\phi_K` and :math:`\phi_V` of equations 4 and 5 of the paper; the ReLUs are the release's. First
     and second derivatives for every floating argument.

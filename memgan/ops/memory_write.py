@@ -41,6 +41,7 @@ def memory_write(
 
     Raises:
         ShapeError, DtypeError, DeviceError: the message names the argument.
+        BackendUnavailable: a backend was forced and cannot run this input.
 
     Source: equations 2 and 3 of the paper; the ReLUs are the release's. First and second derivatives for
     every floating argument.

@@ -33,6 +33,9 @@ def norm_glu(
 
     Returns:
         ``(B, C, H, W)``, in x's dtype and memory format.
+
+    Raises:
+        BackendUnavailable: a backend was forced and cannot run this input.
     """
     result: Tensor = dispatch.call(
         "norm_glu", x, weight, bias, running_mean, running_var, momentum=momentum, eps=eps

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from memgan.errors import DtypeError
+from memgan.errors import DeviceError, DtypeError
 from memgan.ops._checks import autocast_to_float32, check_floating, check_shape
 
 
@@ -43,17 +43,30 @@ def sentence_loss(
     check_shape(op, "sentence", sentence, tuple(image_code.shape), "(B, E)")
     image_code, sentence = autocast_to_float32(image_code, sentence)
     check_floating(op, image_code=image_code, sentence=sentence)
-    cosine = F.cosine_similarity(image_code[:, None], sentence[None], dim=2, eps=1e-8)
-    return matching_losses(gamma3 * cosine, class_ids)
+    dtype = image_code.dtype
+    wide = torch.promote_types(dtype, torch.float32)  # norms overflow in float16
+    left, right = image_code.to(wide)[:, None], sentence.to(wide)[None]
+    cosine = F.cosine_similarity(left, right, dim=2, eps=least_norm(dtype)).to(dtype)
+    return matching_losses(op, gamma3 * cosine, class_ids)
 
 
-def matching_losses(logits: Tensor, class_ids: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Cross entropies of the diagonal of ``logits`` (image, caption) by rows and by columns."""
+def least_norm(dtype: torch.dtype) -> float:
+    """What norms of vectors of ``dtype`` are taken for at least, so that the cosine of zeros is 0.
+
+    The release's number; its inverse, in the gradient of zeros, is beyond float16.
+    """
+    return torch.finfo(dtype).eps if dtype == torch.float16 else 1e-8
+
+
+def matching_losses(op: str, logits: Tensor, class_ids: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Cross entropies of the diagonal of ``logits`` (image, caption) by rows and by columns, for ``op``."""
     batch = logits.shape[0]
     if class_ids is not None:
-        check_shape("damsm", "class_ids", class_ids, (batch,), "(B,)")
+        check_shape(op, "class_ids", class_ids, (batch,), "(B,)")
         if class_ids.is_floating_point():
-            raise DtypeError(f"damsm: `class_ids` must be integers, got {class_ids.dtype}.")
+            raise DtypeError(f"{op}: `class_ids` must be integers, got {class_ids.dtype}.")
+        if class_ids.device != logits.device:
+            raise DeviceError(f"{op}: `class_ids` must be on {logits.device}, got {class_ids.device}.")
         same = class_ids[:, None] == class_ids[None, :]
         same = same & ~torch.eye(batch, dtype=torch.bool, device=logits.device)
         logits = logits.masked_fill(same, float("-inf"))

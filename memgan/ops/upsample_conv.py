@@ -39,6 +39,8 @@ def upsample_conv(image_features: Tensor, weight: Tensor, bias: Tensor | None = 
     Raises:
         ShapeError, DtypeError, DeviceError: the message names the argument.
 
+    Source: the first two layers of the release's up-sampling block.
+
     >>> upsample_conv(torch.zeros(2, 3, 5, 7), torch.zeros(4, 3, 3, 3)).shape
     torch.Size([2, 4, 10, 14])
     """
@@ -69,8 +71,9 @@ def short_form_is_faster(image_features: Tensor) -> bool:
 
 def short_form(image_features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The transposed convolution that equals the definition."""
-    # The layout that convolutions of channels_last images want; for others it was measured to be no slower.
-    kernel = folded_kernel(weight).contiguous(memory_format=torch.channels_last)
+    # channels_last, which convolutions of such images want; for others it was measured to be no slower. By axes:
+    # under vmap a tensor cannot be asked for any other memory format than the default.
+    kernel = folded_kernel(weight).permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
     return F.conv_transpose2d(image_features, kernel, bias, stride=2, padding=1)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from einops import rearrange
 from torch import Tensor
 
 from memgan.ops._checks import autocast_to_float32, check_floating, check_shape, checked_mask
-from memgan.ops.sentence_loss import matching_losses
+from memgan.ops.sentence_loss import least_norm, matching_losses
 
 # Captions are taken in chunks so that no tensor of the similarity has more elements than this (256 MB in float32).
 CHUNK_ELEMENTS = 2**26
@@ -33,7 +35,8 @@ def words_loss(
     Args:
         regions: image regions, ``(B, E, h, w)``.
         words: word features, ``(B, L, E)``.
-        word_mask: ``(B, L)``, bool or integer, True or 1 for a real word; None: all words are real.
+        word_mask: ``(B, L)``, bool or integer, True or 1 for a real word; None: all words are real. A caption
+            without any counts as one word of zeros: :math:`R = 0` with every image, and no gradient.
         class_ids: ``(B,)``, integers; captions of an image's own class do not count as negatives. None: all do.
         gamma1, gamma2, gamma3: the temperatures; 4, 5, 10 in the paper. As in the release :math:`R` has no outer
             :math:`1/\gamma_2`, and :math:`\gamma_3` multiplies it directly.
@@ -69,12 +72,13 @@ def words_loss(
     packs = batch > 0 and mask.device.type == "cpu" and not torch.compiler.is_compiling()
     order = mask.sum(1).argsort(stable=True) if packs else torch.arange(batch, device=mask.device)
     similar = _similarity_of_packed if packs else _similarity
-    with torch.autocast(regions.device.type, enabled=False):
+    device = regions.device.type  # there is no autocast of meta tensors to turn off
+    with nullcontext() if device == "meta" else torch.autocast(device, enabled=False):
         columns = [similar(flat, words[rows], mask[rows], gamma1, gamma2) for rows in order.split(most)]
         similarity = torch.cat(columns, dim=1)
     if packs:
         similarity = similarity[:, order.argsort()]
-    return matching_losses(gamma3 * similarity, class_ids)
+    return matching_losses(op, gamma3 * similarity, class_ids)
 
 
 def _similarity(regions: Tensor, words: Tensor, mask: Tensor, gamma1: float, gamma2: float) -> Tensor:
@@ -87,7 +91,8 @@ def _similarity(regions: Tensor, words: Tensor, mask: Tensor, gamma1: float, gam
     over_words = torch.softmax(scores.masked_fill_(~mask[:, :, None], lowest), dim=2)
     attention = torch.softmax(gamma1 * over_words, dim=3).flatten(1, 2)
     cosine = _cosine(attention, flat, regions).unflatten(1, (captions, length))
-    return torch.logsumexp((gamma2 * cosine).masked_fill(~mask, lowest), dim=2)
+    similarity = torch.logsumexp((gamma2 * cosine).masked_fill(~mask, lowest), dim=2)
+    return similarity.masked_fill(~mask.any(1), 0.0)
 
 
 def _similarity_of_packed(
@@ -111,16 +116,19 @@ def _similarity_of_packed(
         dim=1,
     )
     cosine = _cosine(attention, real, regions).split(sizes, dim=1)
-    similarity = [
-        torch.logsumexp(gamma2 * own.unflatten(1, shape), dim=2) for own, shape in zip(cosine, shapes)
+    similarity = [  # of no word at all, the sum: 0, and a gradient of nothing
+        (torch.logsumexp if shape[1] else torch.sum)(gamma2 * own.unflatten(1, shape), dim=2)
+        for own, shape in zip(cosine, shapes)
     ]
-    # Of a caption without any word: the logarithm of 0, which the definition has as the lowest number.
-    return torch.cat(similarity, dim=1).clamp(min=torch.finfo(words.dtype).min)
+    return torch.cat(similarity, dim=1)
 
 
 def _cosine(attention: Tensor, words: Tensor, regions: Tensor) -> Tensor:
     """Of words (W, E) and what they attend to by ``attention`` (B, W, R) in ``regions`` (B, E, R): (B, W)."""
     context = torch.bmm(attention, regions.transpose(1, 2))  # (B, W, E)
+    wide = torch.promote_types(context.dtype, torch.float32)  # norms overflow in float16
+    context, words = context.to(wide), words.to(wide)
     # Not F.cosine_similarity: it expands the words over the images and divides both by their norms first.
     norms = torch.linalg.vector_norm(context, dim=2) * torch.linalg.vector_norm(words, dim=1)
-    return (context * words).sum(2) / norms.clamp(min=1e-8)
+    cosine = (context * words).sum(2) / norms.clamp(min=least_norm(regions.dtype))
+    return cosine.to(regions.dtype)

@@ -54,6 +54,47 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: memgan.ConditioningAugmentation(8, 5)(zeros(2, 8), noise=zeros(2, 1)),
         r"ConditioningAugmentation: `noise` must be \(B, c\) = \(2, 5\), got \(2, 1\)",
     ),
+    "writer's gate, words": (
+        lambda: memgan.MemoryWriter(4, 6).gate(zeros(3, 6), zeros(2, 4)),
+        r"MemoryWriter: `words` must be \(B, L, E\) = \(any, any, 6\), got \(3, 6\)",
+    ),
+    "writer's gate, summary": (
+        lambda: memgan.MemoryWriter(4, 6).gate(zeros(2, 3, 6), zeros(1, 4)),
+        r"MemoryWriter: `image_summary` must be \(B, C\) = \(2, 4\), got \(1, 4\)",
+    ),
+    "response's gate, features": (
+        lambda: memgan.ResponseGate(4).gate(zeros(2, 5, 3, 3), zeros(2, 3, 3, 3)),
+        r"ResponseGate: `image_features` must be \(B, C, H, W\) = \(any, 4, any, any\), got \(2, 5, 3, 3\)",
+    ),
+    "response's gate, read": (
+        lambda: memgan.ResponseGate(4).gate(zeros(2, 4, 3, 3), zeros(1, 4, 3, 3)),
+        r"ResponseGate: `read` must be \(B, C, H, W\) = \(2, 4, 3, 3\), got \(1, 4, 3, 3\)",
+    ),
+    "glu": (
+        lambda: memgan.GLU()(zeros(4)),
+        r"GLU: `x` must have an even number of channels, as \(B, 2C, \.\.\.\), got \(4,\)",
+    ),
+    "residual": (
+        lambda: memgan.ResidualBlock(4)(zeros(2, 5, 3, 3)),
+        r"ResidualBlock: `x` must be \(B, C, H, W\) = \(any, 4, any, any\), got \(2, 5, 3, 3\)",
+    ),
+    "residual, unbatched": (lambda: memgan.ResidualBlock(4)(zeros(4, 3, 3)), r"ResidualBlock: `x` must be"),
+    "upsample": (
+        lambda: memgan.UpsampleBlock(4, 2)(zeros(2, 5, 3, 3)),
+        r"UpsampleBlock: `x` must be \(B, in, H, W\) = \(any, 4, any, any\), got \(2, 5, 3, 3\)",
+    ),
+    "upsample, unbatched": (
+        lambda: memgan.UpsampleBlock(4, 2)(zeros(4, 3, 3)),
+        r"UpsampleBlock: `x` must be",
+    ),
+    "initial, condition": (
+        lambda: memgan.InitialStage(5, 7, channels=2, size=8)(zeros(2, 7), zeros(2, 5)),
+        r"InitialStage: `condition` must be \(B, c\) = \(any, 5\), got \(2, 7\)",
+    ),
+    "initial, noise": (
+        lambda: memgan.InitialStage(5, 7, channels=2, size=8)(zeros(2, 5), zeros(1, 7)),
+        r"InitialStage: `noise` must be \(B, Z\) = \(2, 7\), got \(1, 7\)",
+    ),
     "stage, features": (
         lambda: memgan.RefinementStage(4, 6)(zeros(2, 5, 3, 3), zeros(2, 3, 6)),
         r"`image_features` must be \(B, C, H, W\)",

@@ -62,6 +62,81 @@ def test_a_folded_copy_computes_the_same_and_the_original_is_untouched(case: str
     assert not any(parameter.requires_grad for parameter in folded.parameters())
 
 
+def shared_layer() -> nn.Module:
+    conv = nn.Conv2d(3, 3, 1)
+    return nn.Sequential(conv, nn.BatchNorm2d(3), nn.ReLU(), conv, nn.BatchNorm2d(3))
+
+
+def tied_weight() -> nn.Module:
+    module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))
+    module[2].weight = module[0].weight
+    module[3].weight = nn.Parameter(module[0].weight.detach())  # another parameter of the same memory
+    return module
+
+
+def layer_between_repeats() -> nn.Module:
+    relu = nn.ReLU()
+    return nn.Sequential(nn.Conv2d(3, 3, 1), relu, nn.Conv2d(3, 3, 1), relu, nn.BatchNorm2d(3))
+
+
+def hooked(name: str, kind: str) -> nn.Module:
+    module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+    layer = module.get_submodule(name)
+    if kind == "forward":
+        layer.register_forward_hook(lambda _module, _inputs, out: out.square())
+    else:
+        layer.register_forward_pre_hook(lambda _module, inputs: (inputs[0].square(),))
+    return module
+
+
+class OneNormOfTwo(nn.Module):
+    norms_follow = {"one": "norm", "other": "norm"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other, self.norm = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.one(x)) + self.norm(self.other(x))
+
+
+DELICATE = {
+    "a layer in two places": shared_layer,
+    "a tied weight": tied_weight,
+    "what stands between a repeated layer": layer_between_repeats,
+    "a forward hook of the layer": lambda: hooked("0", "forward"),
+    "a pre-hook of the norm": lambda: hooked("1", "pre"),
+    "a forward hook of the norm": lambda: hooked("1", "forward"),
+    "one norm behind two layers": OneNormOfTwo,
+    "a linear layer's norm over another axis": lambda: nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(3)),
+    "a linear layer's norm of images": lambda: nn.Sequential(nn.Linear(4, 3), nn.BatchNorm2d(3)),
+}
+
+
+@pytest.mark.parametrize("case", DELICATE)
+def test_no_copy_computes_something_else(case: str) -> None:
+    module = settled(DELICATE[case]()).eval()
+    x = torch.randn(2, 3, *([4] if case.endswith("another axis") else [3, 4]))
+    torch.testing.assert_close(fold_batchnorm(module)(x), module(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "wrong", "axes"),
+    [
+        (nn.Linear(4, 3), (2, 3, 4), r"\(B, C\), got \(2, 3, 3\)"),
+        (nn.Conv1d(4, 3, 1), (4, 3), r"\(B, C, L\), got \(3, 3\)"),
+    ],
+    ids=["linear", "conv"],
+)
+def test_a_folded_norm_refuses_an_input_of_other_channels(
+    layer: nn.Module, wrong: tuple[int, ...], axes: str
+) -> None:
+    module = nn.Sequential(layer, nn.BatchNorm1d(3)).eval()
+    module(torch.randn(wrong))  # its channels are not the layer's, and as many
+    with pytest.raises(memgan.ShapeError, match=f"`input` of a folded BatchNorm1d must be {axes}"):
+        fold_batchnorm(module)(torch.randn(wrong))
+
+
 def test_what_cannot_be_folded_stays() -> None:
     class Own(nn.Conv2d):
         pass

@@ -23,7 +23,8 @@ def test_glu_is_torch_s() -> None:
     x = torch.randn(2, 6, 3, 5)
     torch.testing.assert_close(GLU()(x), F.glu(x, 1))
     with pytest.raises(
-        memgan.ShapeError, match=r"GLU: `x` must have an even number of channels, got \(2, 5\)"
+        memgan.ShapeError,
+        match=r"GLU: `x` must have an even number of channels, .*, got \(2, 5\)",
     ):
         GLU()(torch.zeros(2, 5))
 
@@ -45,6 +46,17 @@ def test_residual_and_upsample_blocks_are_what_they_say() -> None:
     doubled = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
     torch.testing.assert_close(up(x), F.glu(up.norm(up.conv(doubled)), 1), rtol=1e-4, atol=1e-5)
     assert up(x).shape == (2, 3, 10, 12)
+
+
+@pytest.mark.parametrize("block", [ResidualBlock(4), UpsampleBlock(4, 3)], ids=["residual", "upsample"])
+def test_a_norm_told_to_stop_tracking_keeps_its_statistics(block: nn.Module) -> None:
+    for part in block.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.track_running_stats = False
+    before = {name: buffer.clone() for name, buffer in block.named_buffers()}
+    block(torch.randn(2, 4, 5, 6))
+    for name, buffer in block.named_buffers():
+        assert torch.equal(buffer, before[name]), name
 
 
 @pytest.mark.parametrize("size", [8, 16, 64])

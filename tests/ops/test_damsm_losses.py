@@ -64,6 +64,24 @@ def test_words_loss_equals_the_loop_over_captions(seed: int, chunk: int) -> None
     torch.testing.assert_close(got[1], torch.nn.functional.cross_entropy(similarity.T, target))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_zero_and_large_vectors_give_finite_losses_and_gradients(dtype: torch.dtype) -> None:
+    regions, words = torch.randn(4, 5, 2, 4).to(dtype), torch.randn(4, 3, 5).to(dtype)
+    code, sentence = torch.randn(4, 300).to(dtype), torch.randn(4, 300).to(dtype)
+    for tensor in (regions, words, code, sentence):
+        tensor[1] = 0
+    code[2] = sentence[2] = 100  # of a product of norms beyond float16
+    leaves = [tensor.requires_grad_() for tensor in (regions, words, code, sentence)]
+    losses = (*memgan.words_loss(regions, words, None), *memgan.sentence_loss(code, sentence))
+    exact = [tensor.detach().double() for tensor in leaves]
+    wanted = (*memgan.words_loss(*exact[:2], None), *memgan.sentence_loss(*exact[2:]))
+    for loss, right in zip(losses, wanted, strict=True):
+        assert loss.dtype == dtype
+        torch.testing.assert_close(loss.double(), right, rtol=20 * torch.finfo(dtype).eps, atol=0)
+    for grad in torch.autograd.grad(sum(losses), leaves):  # type: ignore[arg-type]
+        assert grad.isfinite().all()
+
+
 def test_captions_of_the_same_class_are_no_negatives() -> None:
     code = torch.eye(3, dtype=torch.float64)
     sentence = code.clone()
@@ -101,12 +119,17 @@ def test_padding_changes_nothing_and_gets_no_gradient() -> None:
         (
             (torch.zeros(2, 3, 4, 4), torch.zeros(2, 5, 3), None, torch.zeros(3)),
             memgan.ShapeError,
-            "`class_ids` must be",
+            "words_loss: `class_ids` must be",
         ),
         (
             (torch.zeros(2, 3, 4, 4), torch.zeros(2, 5, 3), None, torch.zeros(2)),
             memgan.DtypeError,
-            "`class_ids` must be integers",
+            "words_loss: `class_ids` must be integers",
+        ),
+        (
+            (torch.zeros(2, 3, 4, 4), torch.zeros(2, 5, 3), None, torch.zeros(2, device="meta").int()),
+            memgan.DeviceError,
+            "words_loss: `class_ids` must be on cpu, got meta",
         ),
     ],
 )
@@ -115,22 +138,48 @@ def test_a_wrong_argument_is_named(arguments: tuple, error: type[Exception], tol
         memgan.words_loss(*arguments)
 
 
-@pytest.mark.parametrize("gamma3", [1.0, 10.0])  # ten times the lowest number is no number
-@pytest.mark.parametrize("real", [(2, 0, 4), (0, 0, 0), ()])
-def test_captions_without_words_are_computed_alike_with_and_without_padding(
-    real: tuple[int, ...], gamma3: float
+def test_a_sentence_s_wrong_class_ids_are_named() -> None:
+    with pytest.raises(
+        memgan.ShapeError, match=r"sentence_loss: `class_ids` must be \(B,\) = \(2\), got \(3,\)"
+    ):
+        memgan.sentence_loss(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(3))
+
+
+@pytest.mark.parametrize("ids", [None, torch.zeros(3, dtype=torch.int64, device="meta")])
+def test_sizes_are_found_on_the_meta_device(ids: torch.Tensor | None) -> None:
+    regions, words = torch.zeros(3, 5, 2, 4, device="meta"), torch.zeros(3, 7, 5, device="meta")
+    for loss in (*memgan.words_loss(regions, words, None, ids), *memgan.sentence_loss(words[0], words[0])):
+        assert loss.device.type == "meta"
+        assert loss.shape == ()
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("real", [(2, 0, 4), (0, 3, 1), (0, 0, 0), (0,), ()])
+def test_a_caption_without_words_counts_as_one_word_of_zeros(
+    real: tuple[int, ...], traced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: traced)
     regions = torch.randn(len(real), 5, 2, 4, dtype=torch.float64, requires_grad=True)
     words = torch.randn(len(real), 4, 5, dtype=torch.float64, requires_grad=True)
-    mask = torch.arange(4) < torch.tensor(real, dtype=torch.int64)[:, None]
+    lengths = torch.tensor(real, dtype=torch.int64)[:, None]
+    zeroed = words.masked_fill((lengths == 0)[:, :, None], 0.0)
     found = []
-    for traced in (False, True):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(torch.compiler, "is_compiling", lambda traced=traced: traced)
-            losses = memgan.words_loss(regions, words, mask, gamma3=gamma3)
-            found.append([*losses, *torch.autograd.grad(losses[0], (regions, words))])
+    for these, least in ((words, 0), (zeroed, 1)):
+        losses = memgan.words_loss(regions, these, torch.arange(4) < lengths.clamp(min=least))
+        found.append([*losses, *torch.autograd.grad(losses[0] + 2 * losses[1], (regions, words))])
     for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12, equal_nan=True)
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12, equal_nan=not real)
+        assert one.isfinite().all() or not real
+    assert not found[0][3][lengths[:, 0] == 0].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_words_at_all_are_a_finite_loss(dtype: torch.dtype) -> None:
+    regions = torch.randn(3, 5, 2, 4, dtype=dtype, requires_grad=True)
+    losses = memgan.words_loss(regions, torch.zeros(3, 0, 5, dtype=dtype), None)
+    torch.testing.assert_close(torch.stack(losses), torch.full((2,), 3.0, dtype=dtype).log())
+    (grad,) = torch.autograd.grad(losses[0] + losses[1], regions)
+    assert not grad.any()
 
 
 @pytest.mark.parametrize("batch", [1, 4, 5, 13])

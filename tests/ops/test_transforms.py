@@ -51,6 +51,24 @@ def test_vmap_gives_each_caption_its_own_gradient() -> None:
         torch.testing.assert_close(grads.sum(0), whole[name])
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("size", [4, 16])  # of the definition, and of the short form
+def test_vmap_over_stacked_blocks_is_one_block_after_the_other(size: int, training: bool) -> None:
+    blocks = [memgan.UpsampleBlock(6, 3).train(training) for _ in range(3)]
+    images = torch.randn(3, 2, 6, size, size)
+    weights, buffers = torch.func.stack_module_state(blocks)  # type: ignore[arg-type]
+
+    def call(weights: dict[str, Tensor], buffers: dict[str, Tensor], image: Tensor) -> Tensor:
+        out: Tensor = torch.func.functional_call(blocks[0], (weights, buffers), (image,))
+        return out
+
+    one_by_one = torch.stack([block(image) for block, image in zip(blocks, images)])
+    stacked = torch.vmap(call)(weights, buffers, images)
+    torch.testing.assert_close(stacked, one_by_one, rtol=1e-4, atol=1e-5)
+    for name, buffer in buffers.items():
+        torch.testing.assert_close(buffer, torch.stack([block.get_buffer(name) for block in blocks]))
+
+
 def memory_loss(memory: nn.Module, weights: dict[str, Tensor], features: Tensor, words: Tensor) -> Tensor:
     out: Tensor = torch.func.functional_call(memory, weights, (features, words))[0]
     return out.square().sum()

@@ -64,7 +64,8 @@ def words_similarity(
     attention = torch.softmax(gamma1 * over_words, dim=3)
     context = torch.einsum("bjlr,ber->bjle", attention, places)
     cosine = F.cosine_similarity(context, words[None], dim=3, eps=1e-8)
-    return torch.logsumexp((gamma2 * cosine).masked_fill(~word_mask, lowest), dim=2)
+    similarity = torch.logsumexp((gamma2 * cosine).masked_fill(~word_mask, lowest), dim=2)
+    return similarity.masked_fill(~word_mask.any(1), 0.0)
 
 
 def _matching(logits: Tensor, class_ids: Tensor) -> tuple[Tensor, Tensor]:

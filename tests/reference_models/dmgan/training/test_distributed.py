@@ -27,7 +27,7 @@ def whole() -> dict[str, torch.Tensor]:
         "images": torch.randn(BATCH, 3, 4, 4, generator=made, dtype=torch.float64),
         "words": torch.randn(BATCH, LENGTH, WIDTH, generator=made, dtype=torch.float64),
         "sentence": torch.randn(BATCH, WIDTH, generator=made, dtype=torch.float64),
-        "mask": torch.arange(LENGTH) < torch.tensor([7, 4, 5, 3, 2, 3])[:, None],
+        "mask": torch.arange(LENGTH) < torch.tensor([7, 4, 5, 3, 0, 3])[:, None],  # one without any word
         "class_ids": torch.tensor([0, 1, 0, 2, 1, 3]),
     }
 
