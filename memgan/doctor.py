@@ -161,7 +161,7 @@ def text(facts: dict[str, Any]) -> str:
     gpus = [f"{gpu['name']} ({gpu['architecture']})" for gpu in facts["gpus"]]
     lines.append(f"{'gpus':16s}{', '.join(gpus) or 'none'}")
     for name, value in facts["environment"].items():
-        lines.append(f"{name:16s}{value}")
+        lines.append(f"{name:15s} {value}")  # the longest names are longer than the column
     kernels = facts["kernels"]
     if kernels["loaded"]:
         lines.append(f"{'kernels':16s}{kernels['origin']}, {kernels['instruction set']}: {kernels['path']}")
