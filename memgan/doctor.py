@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import traceback
@@ -141,7 +142,9 @@ def _version(command: str | None, flag: str, *, last: bool = False) -> str | Non
     if command is None:
         return None
     try:
-        told = subprocess.run([command, flag], capture_output=True, text=True, timeout=20, check=False).stdout
+        told = subprocess.run(
+            [*shlex.split(command), flag], capture_output=True, text=True, timeout=20, check=False
+        ).stdout
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{command} cannot be run ({error})"
     lines = told.strip().splitlines() or ["says nothing"]

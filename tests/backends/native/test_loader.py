@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -103,6 +104,36 @@ def test_two_at_once_build_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(set(paths)) == 1
     runs = (fresh / "runs").read_text().splitlines()
     assert len(runs) == len(build.plan().sources()) + 1, "each file once, and the linker"
+
+
+def test_a_compiler_may_have_a_launcher_and_options(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fresh / "of two words"
+    folder.mkdir()
+    launcher = fresh / "launcher"
+    launcher.write_text(f'#!/bin/sh\necho "$@" >> "{fresh}/runs"\nexec "$@"\n')
+    launcher.chmod(0o755)
+    monkeypatch.setenv("PATH", str(fresh), prepend=os.pathsep)
+    compiler(folder, 'echo library > "$out"', monkeypatch)
+    alone = build.plan()
+    monkeypatch.setenv("CXX", f"launcher '{folder}/compiler' -DSOME")
+    chosen = build.plan()
+    assert shlex.split(chosen.compiler) == [str(launcher), f"{folder}/compiler", "-DSOME"]
+    key = chosen.key()
+    assert key != alone.key()
+    assert build.build()[0].read_text() == "library\n"
+    runs = (fresh / "runs").read_text().splitlines()
+    assert runs
+    assert all(run.startswith(f"{folder}/compiler -DSOME ") for run in runs)
+    nvcc = build.Plan(chosen.compiler, toolkit.Toolkit(fresh, fresh)).command(Path("a.cu"), Path("a.o"))
+    assert nvcc[1:3] == [f"-ccbin={folder}/compiler", "-Xcompiler=-DSOME"]
+    (folder / "compiler").write_text("#!/bin/sh\n# another one\n")
+    assert chosen.key() != key, "another file of the compiler's name"
+
+
+@pytest.mark.parametrize("command", ["no-such-launcher g++", "'g++", " "])
+def test_a_command_that_cannot_be_found_is_no_compiler(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", command)
+    assert build.compiler() is None
 
 
 def test_the_cache_s_key_changes_with_what_the_library_is_made_of(
