@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -166,6 +167,33 @@ def test_a_prebuilt_library_is_taken_before_anything_is_built(
     monkeypatch.setenv("CXX", str(fresh / "no-such-compiler"))
     assert native.unavailable_reason() is None
     assert (loader.STATE.origin, loader.STATE.path) == ("prebuilt", library)
+
+
+@pytest.mark.parametrize("name", ["", *loader.CAPABILITIES])
+def test_a_known_instruction_set_is_taken_without_a_word(
+    name: str, library: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "PREBUILT", library)
+    monkeypatch.setenv("MEMGAN_CPU_CAPABILITY", name)
+    assert native.unavailable_reason() is None  # a warning would be an error here
+
+
+def test_an_unknown_instruction_set_is_told_of() -> None:
+    code = (
+        "import memgan; memgan.use_backend('native'); print(memgan.backends.native.loader.STATE.capability)"
+    )
+    variables = {**os.environ, "MEMGAN_CPU_CAPABILITY": "AVX2"}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True)
+    assert done.stdout.strip() == "generic", done.stderr
+    assert (
+        "MEMGAN_CPU_CAPABILITY must be one of avx512, avx2, generic, got 'AVX2': the CPU kernels run as generic"
+        in done.stderr
+    )
+
+
+def test_the_loader_knows_the_instruction_sets_that_the_library_knows() -> None:
+    source = (build.CSRC / "cpu" / "select.cpp").read_text()
+    assert set(re.findall(r"return kernels_(\w+)\(\);", source)) == set(loader.CAPABILITIES)
 
 
 SCRIPT = """
