@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import traceback
@@ -141,7 +142,9 @@ def _version(command: str | None, flag: str, *, last: bool = False) -> str | Non
     if command is None:
         return None
     try:
-        told = subprocess.run([command, flag], capture_output=True, text=True, timeout=20, check=False).stdout
+        told = subprocess.run(
+            [*shlex.split(command), flag], capture_output=True, text=True, timeout=20, check=False
+        ).stdout
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{command} cannot be run ({error})"
     lines = told.strip().splitlines() or ["says nothing"]
@@ -161,7 +164,7 @@ def text(facts: dict[str, Any]) -> str:
     gpus = [f"{gpu['name']} ({gpu['architecture']})" for gpu in facts["gpus"]]
     lines.append(f"{'gpus':16s}{', '.join(gpus) or 'none'}")
     for name, value in facts["environment"].items():
-        lines.append(f"{name:16s}{value}")
+        lines.append(f"{name:15s} {value}")  # the longest names are longer than the column
     kernels = facts["kernels"]
     if kernels["loaded"]:
         lines.append(f"{'kernels':16s}{kernels['origin']}, {kernels['instruction set']}: {kernels['path']}")

@@ -42,6 +42,18 @@ def test_without_kernels_the_reason_is_told(tmp_path: object) -> None:
         assert "MEMGAN_JIT" in done.stdout
 
 
+def test_a_variable_with_a_long_name_stands_apart_from_its_value(tmp_path: object) -> None:
+    told = run(
+        MEMGAN_CPU_CAPABILITY="generic",
+        MEMGAN_CUDA_ARCHS="80 90",
+        MEMGAN_JIT="0",
+        MEMGAN_CACHE=str(tmp_path),
+    ).stdout.splitlines()
+    assert "MEMGAN_CPU_CAPABILITY generic" in told
+    assert "MEMGAN_CUDA_ARCHS 80 90" in told
+    assert "MEMGAN_JIT      0" in told
+
+
 def test_a_failed_build_shows_the_compiler_s_words(tmp_path: object) -> None:
     done = run("--json", CXX="/bin/false", MEMGAN_CACHE=str(tmp_path))
     kernels = json.loads(done.stdout)["kernels"]

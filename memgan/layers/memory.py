@@ -50,7 +50,7 @@ class DynamicMemory(nn.Module):
         detach_summary: the write gate sees the image without passing gradients to it, as in the release.
         mask_mode: ``"aligned"``: each image uses its own mask. ``"release"``: the DM-GAN release's mask rows,
             which make an image depend on its batch neighbours; only to reproduce released batch outputs, and
-            always computed by the plain definition.
+            always read by the plain definition.
 
     Raises:
         ValueError: ``mask_mode`` is neither.

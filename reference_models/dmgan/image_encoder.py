@@ -100,7 +100,7 @@ def build_image_encoder(config: Config) -> nn.Module:
     """The image encoder that ``config.image_encoder`` asks for, as wide as ``config.text.word_dim``.
 
     ``inception`` without ``weights`` is built with random weights (for a checkpoint to fill); with them the
-    file's sha256 is logged.
+    file's sha256 is logged, at INFO, which Python does not show unless logging is set up.
     """
     options, word_dim = config.image_encoder, config.text.word_dim
     if options.kind == "small":

@@ -11,11 +11,13 @@ import fcntl
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -47,7 +49,7 @@ class NoCompiler(BuildError):
 class Plan:
     """With what a library is built, and for which GPUs."""
 
-    compiler: str
+    compiler: str  # a command as a shell takes it, maybe of several words
     toolkit: cuda.Toolkit | None = None  # None: for the CPU alone
     architectures: tuple[str, ...] = ()
     without_cuda: str | None = None  # why
@@ -62,12 +64,18 @@ class Plan:
         """What compiles one of them."""
         include = ("-isystem", str(Path(torch.__file__).parent / "include"))
         if source.suffix != ".cu" or self.toolkit is None:
-            return [self.compiler, *FLAGS, *include, "-c", str(source), "-o", str(to)]
+            return [*shlex.split(self.compiler), *FLAGS, *include, "-c", str(source), "-o", str(to)]
         told = f'-DMEMGAN_CUDA_ARCHITECTURES="{" ".join(self.architectures)}"'
         return [
-            *(str(self.toolkit.nvcc), f"-ccbin={self.compiler}", *CUDA_FLAGS, told),
+            *(str(self.toolkit.nvcc), *self._for_nvcc(), *CUDA_FLAGS, told),
             *(*cuda.flags(self.architectures), *include, "-c", str(source), "-o", str(to)),
         ]
+
+    def _for_nvcc(self) -> list[str]:
+        """The compiler as nvcc takes it: one program, without what launches it, and its options one by one."""
+        words = shlex.split(self.compiler)
+        programs = list(takewhile(lambda word: not word.startswith("-"), words))
+        return [f"-ccbin={programs[-1]}", *(f"-Xcompiler={word}" for word in words[len(programs) :])]
 
     def link(self, objects: list[Path], to: Path) -> list[str]:
         """What makes the library of them: it needs torch's CPU library and the system's, nothing of CUDA."""
@@ -75,12 +83,12 @@ class Plan:
         if self.toolkit:
             libraries += [f"-L{self.toolkit.libraries}", "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
             libraries += ["-Wl,--exclude-libs,libcudart_static.a"]
-        return [self.compiler, *map(str, objects), "-shared", "-o", str(to), *libraries]
+        return [*shlex.split(self.compiler), *map(str, objects), "-shared", "-o", str(to), *libraries]
 
     def key(self) -> str:
         """Sixteen digits that change with sources, flags, compilers, architectures, torch and machine."""
         digest = hashlib.sha256()
-        texts = [_identity(self.compiler), *FLAGS, torch.__version__, platform.machine()]
+        texts = [*map(_identity, shlex.split(self.compiler)), *FLAGS, torch.__version__, platform.machine()]
         if self.toolkit:
             texts += [_identity(str(self.toolkit.nvcc)), *CUDA_FLAGS, *self.architectures]
         digest.update("\n".join(texts).encode())
@@ -92,7 +100,7 @@ class Plan:
 
 
 def _identity(command: str) -> str:
-    """A compiler, and which file of its name it is."""
+    """A program, and which file of its name it is; any other word as it is."""
     path = shutil.which(command)
     if path is None:
         return command
@@ -101,9 +109,25 @@ def _identity(command: str) -> str:
 
 
 def compiler() -> str | None:
-    """The C++ compiler: CXX, or the first that is found; None: there is none."""
+    """The C++ compiler: CXX, or the first that is found; None: there is none.
+
+    CXX may have several words, as in ``ccache g++``; the result is quoted for a shell where it must be.
+    """
     chosen = os.environ.get("CXX")
-    return shutil.which(chosen) if chosen else shutil.which("g++") or shutil.which("clang++")
+    for words in [_words(chosen)] if chosen else [["g++"], ["clang++"]]:
+        if words and (program := shutil.which(words[0])):
+            return shlex.join([program, *words[1:]])
+    return None
+
+
+def _words(command: str) -> list[str]:
+    """As a shell splits them, but a path with a space in it is one; none where a quote is left open."""
+    if shutil.which(command):
+        return [command]
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
 
 
 def plan(*, for_all_machines: bool = False) -> Plan:

@@ -14,6 +14,7 @@ import torch
 from memgan.backends.native import build, registration, toolkit
 
 PREBUILT = Path(__file__).parent / build.NAME
+CAPABILITIES = ("avx512", "avx2", "generic")  # as csrc/cpu/select.cpp knows them
 _lock = threading.Lock()
 
 
@@ -119,3 +120,17 @@ def _load() -> None:
         )
         STATE.reason, STATE.error = told, error
         warnings.warn(f"memgan falls back to plain PyTorch: {told}", RuntimeWarning, stacklevel=2)
+    else:
+        _check_capability()
+
+
+def _check_capability() -> None:
+    """The library takes a name that it does not know for the slowest: say so."""
+    wanted = os.environ.get("MEMGAN_CPU_CAPABILITY")
+    if wanted and wanted not in CAPABILITIES:
+        warnings.warn(
+            f"MEMGAN_CPU_CAPABILITY must be one of {', '.join(CAPABILITIES)}, got {wanted!r}: the CPU kernels run as "
+            f"{STATE.capability}",
+            RuntimeWarning,
+            stacklevel=2,
+        )

@@ -8,6 +8,7 @@ needs the CUDA runtime.
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -130,7 +131,7 @@ def see_planted(plan: build.Plan, folder: Path) -> int:
     if runtime is None:
         print("planted: a library that needs the CUDA runtime: unavailable (no libcudart.so)")
         return int(not seen)
-    command = [plan.compiler, "-shared", "-Wl,--no-as-needed", str(runtime), "-o", str(library)]
+    command = [*shlex.split(plan.compiler), "-shared", "-Wl,--no-as-needed", str(runtime), "-o", str(library)]
     subprocess.run(command, check=True)
     told = surplus(library)
     print(f"planted: a library that needs {', '.join(told)}: {'seen' if told else 'MISSED'}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -105,6 +107,36 @@ def test_two_at_once_build_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(runs) == len(build.plan().sources()) + 1, "each file once, and the linker"
 
 
+def test_a_compiler_may_have_a_launcher_and_options(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fresh / "of two words"
+    folder.mkdir()
+    launcher = fresh / "launcher"
+    launcher.write_text(f'#!/bin/sh\necho "$@" >> "{fresh}/runs"\nexec "$@"\n')
+    launcher.chmod(0o755)
+    monkeypatch.setenv("PATH", str(fresh), prepend=os.pathsep)
+    compiler(folder, 'echo library > "$out"', monkeypatch)
+    alone = build.plan()
+    monkeypatch.setenv("CXX", f"launcher '{folder}/compiler' -DSOME")
+    chosen = build.plan()
+    assert shlex.split(chosen.compiler) == [str(launcher), f"{folder}/compiler", "-DSOME"]
+    key = chosen.key()
+    assert key != alone.key()
+    assert build.build()[0].read_text() == "library\n"
+    runs = (fresh / "runs").read_text().splitlines()
+    assert runs
+    assert all(run.startswith(f"{folder}/compiler -DSOME ") for run in runs)
+    nvcc = build.Plan(chosen.compiler, toolkit.Toolkit(fresh, fresh)).command(Path("a.cu"), Path("a.o"))
+    assert nvcc[1:3] == [f"-ccbin={folder}/compiler", "-Xcompiler=-DSOME"]
+    (folder / "compiler").write_text("#!/bin/sh\n# another one\n")
+    assert chosen.key() != key, "another file of the compiler's name"
+
+
+@pytest.mark.parametrize("command", ["no-such-launcher g++", "'g++", " "])
+def test_a_command_that_cannot_be_found_is_no_compiler(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", command)
+    assert build.compiler() is None
+
+
 def test_the_cache_s_key_changes_with_what_the_library_is_made_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +167,33 @@ def test_a_prebuilt_library_is_taken_before_anything_is_built(
     monkeypatch.setenv("CXX", str(fresh / "no-such-compiler"))
     assert native.unavailable_reason() is None
     assert (loader.STATE.origin, loader.STATE.path) == ("prebuilt", library)
+
+
+@pytest.mark.parametrize("name", ["", *loader.CAPABILITIES])
+def test_a_known_instruction_set_is_taken_without_a_word(
+    name: str, library: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "PREBUILT", library)
+    monkeypatch.setenv("MEMGAN_CPU_CAPABILITY", name)
+    assert native.unavailable_reason() is None  # a warning would be an error here
+
+
+def test_an_unknown_instruction_set_is_told_of() -> None:
+    code = (
+        "import memgan; memgan.use_backend('native'); print(memgan.backends.native.loader.STATE.capability)"
+    )
+    variables = {**os.environ, "MEMGAN_CPU_CAPABILITY": "AVX2"}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True)
+    assert done.stdout.strip() == "generic", done.stderr
+    assert (
+        "MEMGAN_CPU_CAPABILITY must be one of avx512, avx2, generic, got 'AVX2': the CPU kernels run as generic"
+        in done.stderr
+    )
+
+
+def test_the_loader_knows_the_instruction_sets_that_the_library_knows() -> None:
+    source = (build.CSRC / "cpu" / "select.cpp").read_text()
+    assert set(re.findall(r"return kernels_(\w+)\(\);", source)) == set(loader.CAPABILITIES)
 
 
 SCRIPT = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +23,14 @@ def compiled(folder: Path, *flags: str, kernels: Path = CUDA) -> Path:
     command = build.compiler()
     if command is None:
         raise build.NoCompiler
+    words = shlex.split(command)
     options = ["-std=c++20", "-Wno-psabi", f"-I{kernels}", f"-I{HERE}"]
     scheduler, program = folder / "emulator.o", folder / "driver"
     subprocess.run(
-        [command, *options, "-O2", "-c", str(HERE / "emulator.cpp"), "-o", str(scheduler)], check=True
+        [*words, *options, "-O2", "-c", str(HERE / "emulator.cpp"), "-o", str(scheduler)], check=True
     )
     subprocess.run(
-        [command, *options, "-O1", *flags, str(HERE / "driver.cpp"), str(scheduler), "-o", str(program)],
+        [*words, *options, "-O1", *flags, str(HERE / "driver.cpp"), str(scheduler), "-o", str(program)],
         check=True,
     )
     return program

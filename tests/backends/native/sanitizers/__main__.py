@@ -6,6 +6,7 @@ The kernels are plain C++, so the driver needs neither torch nor Python.
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -72,7 +73,10 @@ def compile_driver(sources: Path, sanitizer: str, to: Path, *, generic: bool = F
         only.write_text(GENERIC_ALONE)
         kernels = [sources / "kernels_generic.cpp", only]
     options = ["-std=c++20", "-O1", "-Wno-psabi", *SANITIZERS[sanitizer], f"-I{sources}"]
-    subprocess.run([command, *options, *map(str, (*kernels, DRIVER)), "-o", str(to), "-pthread"], check=True)
+    subprocess.run(
+        [*shlex.split(command), *options, *map(str, (*kernels, DRIVER)), "-o", str(to), "-pthread"],
+        check=True,
+    )
 
 
 def run(program: Path, capability: str) -> tuple[int, str]:
