@@ -12,16 +12,14 @@ MEASURED = ("memgan", "reference_models")
 
 
 def commit() -> str:
-    """The commit, a "+" behind it where what is measured had changes.
-
-    In a copy without git it is what ``MEMGAN_COMMIT`` says, or else a digest of the library's sources.
+    """What ``MEMGAN_COMMIT`` says, of a copy whose history is elsewhere; else the commit, a "+" behind it where what is
+    measured had changes; where there is no git, a digest of the library's sources.
     """
+    if told := os.environ.get("MEMGAN_COMMIT"):
+        return told
     head = _git("rev-parse", "--short", "HEAD")
     if head is not None:
         return head + ("+" if _git("status", "--porcelain", *MEASURED) else "")
-    told = os.environ.get("MEMGAN_COMMIT")
-    if told:
-        return told
     digest = hashlib.sha256()
     for path in sorted(ROOT.glob("memgan/**/*")):
         if path.suffix in (".py", ".h", ".cpp", ".cu"):

@@ -92,9 +92,17 @@ FAULTS = (
         "attention was not written",
     ),
     Fault(  # copies that nobody waits for
-        "attend_forward.h",
-        "wait_for_copies<0>();  // the tile",
+        "attend_tile.h",
+        "wait_for_copies<0>();",
         "wait_for_copies<1>();",
+        "",
+        "was not written",  # the NaN that shared memory begins with
+        torch.float32,  # whose rows can be copied so
+    ),
+    Fault(
+        "attend_forward.h",
+        "  wait_for_copies<0>();\n}",
+        "}",
         "",
         "a wait is missing",
     ),
@@ -218,9 +226,9 @@ def attend_cases(dtype: torch.dtype, *, tf32: bool = False) -> list[Case]:
 
 
 def write_cases(dtype: torch.dtype) -> list[PlainCase]:
-    """An image over several tiles of rows, and several images in one."""
+    """An image over several tiles of rows, several images in one, and more words' features than teams take at once."""
     found = []
-    for shape in ((2, 35, 33, 3, 70), (3, 5, 7, 11, 13)):
+    for shape in ((2, 35, 100, 3, 70), (3, 5, 7, 11, 13)):
         inputs = [tensor.detach() for tensor in write_inputs(shape, dtype)]
         mask = (torch.arange(shape[1]) % 3 > 0).repeat(shape[0], 1)
         inputs[0][~mask] = float("nan")
