@@ -1,6 +1,6 @@
-"""``python -m benchmarks.memory.builds OLD.so NEW.so``: the kernels of several built libraries on a GPU, in one call.
+"""``python -m benchmarks.memory.builds OLD.so NEW.so``: the kernels of several built libraries, in one call.
 
-Each library in a process of its own: what was faster, an earlier build or this one, on the same machine within a minute.
+Each library in a process of its own, on the same machine within a minute.
 """
 
 from __future__ import annotations

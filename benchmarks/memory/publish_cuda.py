@@ -47,10 +47,10 @@ def provenance(path: Path, row: Row) -> str:
     """What made the numbers."""
     return (
         f"**`{path.name}`**: {row['gpu']}, driver {row['driver']}, torch {row['torch']}, kernels for sm_"
-        f"{row['cuda kernels']}, commit {row['commit']}, {row['time'][:10]}. 64 images, 18 words (CLIP-like: 77, and 128 "
-        "channels), cold L2, graph replay, medians in µs; in brackets percent of the floor, which is the time of as many "
-        "bytes at the rate of a copy of the same size, or of the arithmetic at the rate of a large product. Bold: less than "
-        "was asked. The others: how many times the kernel's time, forward and backward together."
+        f"{row['cuda kernels']}, commit {row['commit']}, {row['time'][:10]}. 64 images, 18 words (CLIP-like: 77, and "
+        "128 channels), cold L2, graph replay, medians in µs; in brackets percent of the floor, which is the time of "
+        "as many bytes at the rate of a copy of the same size, or of the arithmetic at the rate of a large product. Bold: "
+        "less than was asked. The others: how many times the kernel's time, forward and backward together."
     )
 
 
@@ -116,8 +116,8 @@ def builds_table(rows: list[Row], builds: list[Row]) -> list[str]:
         cells = [f"{each['us'][name]:.0f}" for each in builds]
         body.append([size.replace("*", " × "), dtype, mode, *cells, told, f"{asked} %" if asked else ""])
     said = (
-        f"The same of later builds, in one call on {builds[-1]['gpu']}, {builds[-1]['time'][:10]}, medians in µs; percent of "
-        "the floor by the rates of the table above:"
+        f"The same of later builds, in one call on {builds[-1]['gpu']}, {builds[-1]['time'][:10]}, medians in µs; "
+        "percent of the floor by the rates of the table above:"
     )
     head = [
         "size",

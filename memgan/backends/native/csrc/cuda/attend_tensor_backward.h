@@ -2,8 +2,7 @@
 // warp that attends to it holds their scores in registers.
 #pragma once
 
-#include "attend_backward.h"
-#include "attend_engine.h"
+#include "attend_tensor_scores.h"
 
 namespace memgan::cuda {
 
@@ -42,11 +41,20 @@ struct TensorRoom {
 // A block's sums over its pixels are in registers where each warp has at most two pairs: a pair is 16 channels of r, or
 // of G, and its sums are those of all rows of slots.
 constexpr int kPairs = 2;
-constexpr float kLeastOpen = 1e-30f;  // of a gate that is divided by
 
 // kWarps 0: any number of warps, each with a group, and sums in memory.
+template <int kSixteens, int kWarps>
+using MostOfBlock = std::conditional_t<(kWarps > 0), Most<16 * kSixteens, 16 * kWarps>, Any>;
+
 template <typename S, int kSixteens, int kWarps, int kGroups>
-struct TensorBackward {
+struct TensorBackward : TensorScores<S, kSixteens, MostOfBlock<kSixteens, kWarps>> {
+  using M = MostOfBlock<kSixteens, kWarps>;
+  using Scores = TensorScores<S, kSixteens, M>;
+  using Scores::a;
+  using Scores::gated;
+  using Scores::lane;
+  using Scores::packed;
+  using Scores::sixteens;
   using E = Engine<S>;
   using Left = typename E::Left;
   using Right = typename E::Right;
@@ -54,34 +62,21 @@ struct TensorBackward {
   // Whether sums of dz a_l over rows g and g + 8 of all tiles are in registers too, and ds of the warp's group.
   static constexpr bool few_words = kSixteens == 2;
   static constexpr bool keeps_ds = few_words && kWarps == kGroups;
-  using M = std::conditional_t<in_registers, Most<16 * kSixteens, 16 * kWarps>, Any>;
-  const BackwardArgs& a;
   const TensorRoom<S, M>& room;
-  const Packed<S, 16, M>& packed;
-  const int64_t b;
-  const int warp, lane, warps, groups, row, scores_row, channels, sixteens;
-  const bool gated;
-  const float bias, scale;
+  const int warp, warps, groups, row, scores_row, channels;
   float read_sum[few_words ? 2 * kSixteens : 1][2] = {};
   float sums[in_registers ? kPairs : 1][in_registers ? kSixteens : 1][2][4] = {};
   Right ds[keeps_ds ? kSixteens : 1];
 
   MEMGAN_DEVICE TensorBackward(const BackwardArgs& args, const TensorRoom<S, M>& given, int64_t image)
-      : a(args),
+      : Scores(args, given.packed, image),
         room(given),
-        packed(given.packed),
-        b(image),
         warp(int(threadIdx.x) / kWarp),
-        lane(int(threadIdx.x) % kWarp),
         warps(in_registers ? kWarps : int(blockDim.x) / kWarp),
         groups(in_registers ? kGroups : warps),
         row(16 * groups + kVector<S>),
         scores_row(in_registers ? 16 * kSixteens + kVector<S> : given.scores_row),
-        channels(M::channels(args)),
-        sixteens(up_to_16(given.packed.rows) / 16),
-        gated(args.gate_weight != nullptr),
-        bias(gated ? read(*static_cast<const S*>(args.gate_bias)) : 0.f),
-        scale(float(args.scale * kLog2e)) {
+        channels(M::channels(args)) {
     if constexpr (!few_words)
       for (int i = 0; i < 4 * kSixteens && warp < groups; ++i) read_lane(i / 2, i % 2) = 0;
   }
@@ -92,112 +87,6 @@ struct TensorBackward {
   MEMGAN_DEVICE void add_to_read_sum(int j, int e, float x) {
     if constexpr (few_words) read_sum[j][e] += x;
     else read_lane(j, e) += x;
-  }
-  // Gradients that attention was given itself, as if they came from what was read: P_l + given_l / g. Their products
-  // with attention belong to the rows' means.
-  MEMGAN_DEVICE void add_given(
-      const float (&s)[2 * kSixteens][4], float (&q)[2 * kSixteens][4], const float (&factor)[2], float (&open)[2],
-      float (&mean)[2], int pixel, int end) const {
-    const auto& given = a.grad_attention;
-    float dot[2] = {};
-    MEMGAN_UNROLL
-    for (int h = 0; h < 2; ++h) open[h] = open[h] < kLeastOpen ? kLeastOpen : open[h];
-    MEMGAN_UNROLL
-    for (int j = 0; j < 2 * kSixteens; ++j) {
-      MEMGAN_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        const int l = 8 * j + lane % 4 * 2 + i % 2, p = pixel + i / 2 * 8;
-        if (l == 0 || l >= packed.rows || p >= end) continue;
-        const int64_t place = b * given.batch + packed.words[l - 1] * given.row + p * given.pixel;
-        const float x = read(static_cast<const S*>(given.data)[place]);
-        dot[i / 2] += s[j][i] * factor[i / 2] * x;
-        q[j][i] += x / open[i / 2];
-      }
-    }
-    sum_of_rows(dot);
-    MEMGAN_UNROLL
-    for (int h = 0; h < 2; ++h) mean[h] += dot[h];
-  }
-
-  // Scores → ds, dz in the gate's place; P → g a. Of rows g and g + 8, whose pixels are `pixel` and the 8th behind it.
-  MEMGAN_DEVICE void respond(
-      float (&s)[2 * kSixteens][4], float (&q)[2 * kSixteens][4], float (&dot)[2], int pixel, int end, float* closed) {
-    const int t = lane % 4;
-    float z[2], largest[2] = {kLowest, kLowest}, total[2] = {}, read_dot[2] = {}, from_read[2] = {};
-    MEMGAN_UNROLL
-    for (int h = 0; h < 2; ++h) {
-      z[h] = s[0][2 * h];  // of w_r where t is 0
-      if (t == 0) s[0][2 * h] = 0;
-    }
-    MEMGAN_UNROLL
-    for (int j = 0; j < 2 * kSixteens; ++j) {
-      if (j / 2 >= sixteens) continue;
-      const float2 masked = *reinterpret_cast<const float2*>(packed.masked + 8 * j + 2 * t);
-      MEMGAN_UNROLL
-      for (int h = 0; h < 2; ++h) {
-        s[j][2 * h] = s[j][2 * h] * scale + masked.x;
-        s[j][2 * h + 1] = s[j][2 * h + 1] * scale + masked.y;
-        largest[h] = fmaxf(largest[h], fmaxf(s[j][2 * h], s[j][2 * h + 1]));
-      }
-    }
-    largest_of_rows(largest);
-    MEMGAN_UNROLL
-    for (int j = 0; j < 2 * kSixteens; ++j) {
-      if (j / 2 >= sixteens) continue;
-      const float2 value_gate = *reinterpret_cast<const float2*>(packed.value_gate + 8 * j + 2 * t);
-      MEMGAN_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        const int h = i / 2;
-        float& x = s[j][i];
-        x = quick_exp2(x - largest[h]);
-        total[h] += x;
-        read_dot[h] += x * q[j][i];
-        from_read[h] += x * (i % 2 == 0 ? value_gate.x : value_gate.y);
-      }
-    }
-    sum_of_rows(total);
-    sum_of_rows(read_dot);
-    if (gated) {
-      sum_of_rows(from_read);
-      sum_of_rows(dot);
-    }
-    float factor[2], dz[2] = {}, mean[2], open[2] = {1.f, 1.f};
-    MEMGAN_UNROLL
-    for (int h = 0; h < 2; ++h) {
-      factor[h] = packed.count > 0 ? quick_reciprocal(total[h]) : 0.f;
-      read_dot[h] *= factor[h];
-      if (gated) {
-        from_read[h] *= factor[h];
-        const Gate<float> gate = quick_gate(of_first(z[h]) + from_read[h] + bias);
-        dz[h] = (read_dot[h] - dot[h]) * gate.open * gate.closed;
-        open[h] = gate.open;
-        if (t == 0) closed[8 * h] = gate.closed;
-      }
-      mean[h] = open[h] * read_dot[h] + dz[h] * from_read[h];
-    }
-    if (a.grad_attention.data != nullptr) add_given(s, q, factor, open, mean, pixel, end);
-    MEMGAN_UNROLL
-    for (int j = 0; j < 2 * kSixteens; ++j) {
-      if (j / 2 >= sixteens) continue;
-      const float2 value_gate = *reinterpret_cast<const float2*>(packed.value_gate + 8 * j + 2 * t);
-      float of_read[2] = {};
-      MEMGAN_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        const int h = i / 2;
-        const float attention = s[j][i] * factor[h];
-        float da = dz[h] * (i % 2 == 0 ? value_gate.x : value_gate.y) - mean[h];
-        da += open[h] * q[j][i];
-        of_read[i % 2] += attention * dz[h];
-        s[j][i] = attention * float(a.scale) * da;
-        q[j][i] = attention * open[h];
-      }
-      if (j == 0 && t == 0) of_read[0] = dz[0] + dz[1];
-      add_to_read_sum(j, 0, of_read[0]);
-      add_to_read_sum(j, 1, of_read[1]);
-    }
-    if (t > 0) return;
-    s[0][0] = dz[0];
-    s[0][2] = dz[1];
   }
 
   // 16 pixels of a tile times the slots.
@@ -233,7 +122,8 @@ struct TensorBackward {
     float dot[2];
     MEMGAN_UNROLL
     for (int h = 0; h < 2; ++h) dot[h] = 2 * t == g ? dots[h][2 * h] : 2 * t + 1 == g ? dots[h][2 * h + 1] : 0.f;
-    respond(s, q, dot, first + m + g, end, room.closed + m + g);
+    const auto add = [&](int j, int e, float x) { add_to_read_sum(j, e, x); };
+    Scores::respond(s, q, dot, first + m + g, end, room.closed + m + g, add);
     const int place = (m + g) * scores_row + 2 * t;
     MEMGAN_UNROLL
     for (int j = 0; j < kSixteens; ++j) {

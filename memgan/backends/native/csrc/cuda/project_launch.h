@@ -1,6 +1,7 @@
 // The launches of memory_project: host code, the same for CUDA and for the emulator.
 #pragma once
 
+#include "launch.h"
 #include "project_kernels.h"
 
 namespace memgan::cuda {
