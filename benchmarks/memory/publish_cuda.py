@@ -49,8 +49,8 @@ def provenance(path: Path, row: Row) -> str:
         f"**`{path.name}`**: {row['gpu']}, driver {row['driver']}, torch {row['torch']}, kernels for sm_"
         f"{row['cuda kernels']}, commit {row['commit']}, {row['time'][:10]}. 64 images, 18 words (CLIP-like: 77, and "
         "128 channels), cold L2, graph replay, medians in µs; in brackets percent of the floor, which is the time of "
-        "as many bytes at the rate of a copy of the same size, or of the arithmetic at the rate of a large product. Bold: "
-        "less than was asked. The others: how many times the kernel's time, forward and backward together."
+        "as many bytes at the rate of a copy of the same size, or of the arithmetic at the rate of a large product. "
+        "Bold: less than was asked. The others: how many times the kernel's time, forward and backward together."
     )
 
 
