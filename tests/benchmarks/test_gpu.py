@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.common import commit
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import suite
 from benchmarks.gpu.parts import PARTS, Part
@@ -27,7 +28,10 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-un
     monkeypatch.setattr(gpu, "commit", lambda: "a commit")
 
     def run(parts: dict[str, Part], *words: str) -> tuple[int, dict[str, dict[str, object]]]:
-        named = tuple(Part(name, part.seconds, part.command, part.lacking) for name, part in parts.items())
+        named = tuple(
+            Part(name, part.seconds, part.command, part.lacking, part.together)
+            for name, part in parts.items()
+        )
         monkeypatch.setattr(gpu, "PARTS", named)
         monkeypatch.setattr(sys, "argv", ["gpu", "--out", str(tmp_path), *words])
         status = gpu.main()
@@ -54,6 +58,34 @@ def test_a_part_that_fails_or_hangs_stops_no_other(call) -> None:  # type: ignor
     assert status == 1
     assert [part["status"] for part in found.values()] == ["failed", "out of time", "ok"]
     assert "broken" in str(found["bad"]["said"])
+
+
+def test_parts_that_measure_run_alone_behind_those_that_do_not(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    log = tmp_path / "order"
+
+    def part(seconds: float, *, together: bool) -> Part:
+        code = f"import time; time.sleep({seconds}); open({str(log)!r}, 'a').write(result.rsplit('.', 2)[1] + ' ')"
+        return Part("", 60, python(code).command, together=together)
+
+    kinds = {
+        "slow": part(3, together=True),
+        "quick": part(0, together=True),
+        "measured": part(0, together=False),
+    }
+    status, _ = call(kinds)
+    assert status == 0
+    assert log.read_text().split() == ["quick", "slow", "measured"]
+    assert "==== measured" in (tmp_path / "gpu.log").read_text()
+
+
+def test_the_commit_is_what_is_said_of_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMGAN_COMMIT", "0123abc")
+    assert commit.commit() == "0123abc"
+    monkeypatch.delenv("MEMGAN_COMMIT")
+    monkeypatch.setattr(commit, "_git", lambda *words: None)
+    assert commit.commit().startswith("sources ")
+    monkeypatch.setattr(commit, "_git", lambda *words: "abc" if words[0] == "rev-parse" else " M memgan/x.py")
+    assert commit.commit() == "abc+"
 
 
 def test_what_is_stored_is_not_run_again_unless_asked(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

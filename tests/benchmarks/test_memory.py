@@ -6,7 +6,7 @@ import platform
 
 import pytest
 
-from benchmarks.memory import pages
+from benchmarks.memory import layer, pages
 from benchmarks.memory.cases import OURS, Case
 from memgan.backends import native
 
@@ -23,3 +23,14 @@ def test_clone_faults_in_fresh_pages_alone() -> None:
     fresh, used = rows[1]["faults"], rows[3]["faults"]
     assert fresh > 100  # 320 pages of the result, each at its first touch
     assert used < 10
+
+
+def test_the_layer_is_timed_on_its_kernels_and_on_the_definition() -> None:
+    if (reason := native.unavailable_reason()) is not None:
+        pytest.skip(f"no native kernels: {reason}")
+    rows = layer.rows(Case("tiny", images=2, channels=8, words=5, size=8), seconds=0.02)
+    assert [(row["mode"], row["provider"]) for row in rows] == [
+        (mode, name) for mode in layer.MODES for name in layer.PROVIDERS
+    ]
+    assert all(row["median_ms"] > 0 for row in rows)
+    assert [row["times_ours"] for row in rows if row["provider"] == OURS] == [1.0, 1.0]

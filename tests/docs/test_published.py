@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.memory import publish as memory
+from benchmarks.memory import publish_cuda as cuda
 from benchmarks.scaling import publish as scaling
 
 ROOT = Path(__file__).parents[2]
@@ -19,9 +20,10 @@ RESULTS = ROOT / "benchmarks" / "results"
     ("publish", "page", "command"),
     [
         (memory.publish, memory.PAGE, "python -m benchmarks.memory.publish"),
+        (cuda.publish, cuda.PAGE, "python -m benchmarks.memory.publish_cuda"),
         (scaling.publish, scaling.PAGE, "python -m benchmarks.scaling.publish"),
     ],
-    ids=["kernels.md", "scaling.md"],
+    ids=["kernels.md", "kernels.md, of a GPU", "scaling.md"],
 )
 def test_a_page_holds_the_stored_numbers(
     publish: Callable[[Path, Path], None], page: Path, command: str, tmp_path: Path
@@ -40,3 +42,15 @@ def test_a_goal_that_is_missed_is_told_as_missed() -> None:
     table = memory.goals_table([[good], [bad]])
     assert table.splitlines()[0].endswith("| asked | A B | A B, freed memory kept |")
     assert table.endswith("| ≥\u00a09 | 9.0 | **8.9** |")
+
+
+def test_percents_of_a_gpu_are_of_the_stored_floor_and_bold_where_they_miss() -> None:
+    row = {
+        "case": {"name": "64*64", "dtype": "bfloat16"}, "mode": "backward", "provider": cuda.OURS,
+        "median_ms": 0.1, "percent_of_floor": 50.0,
+    }  # fmt: skip
+    facts = {"gpu": "G", "time": "2026-01-01", "commit": "a"}
+    builds = [{"us": {"64*64, bfloat16, backward": us}, **facts} for us in (100.0, 80.0)]
+    assert "| 100 | 80 | **62 %** | 70 % |" in cuda.builds_table([row], builds)[1]
+    builds[1]["us"] = {"64*64, bfloat16, backward": 50.0}
+    assert "| 100 | 50 | 100 % | 70 % |" in cuda.builds_table([row], builds)[1]
