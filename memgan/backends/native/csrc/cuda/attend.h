@@ -40,7 +40,7 @@ struct ForwardArgs : AttendArgs {
 // The partial sums of one chunk of an image's pixels, in the dtype that the kernel computes in:
 //   slots [L + 1][C]: grad of keys, one row a real word, and behind them one row for the gate's half of r (dz times r)
 //   values [L][D]: (g a_l) times grad_out · read [L]: dz times a_l · bias [1]: dz
-// Chunks depend on sizes alone, one block sums one chunk, and chunks are added in order.
+// Chunks depend on sizes and on the GPU, one block sums one chunk, and chunks are added in order.
 struct BackwardArgs : AttendArgs {
   Pixels grad_out;              // (B, D, N)
   Pixels grad_attention;        // (B, L, N); data nullptr: attention had no gradient
@@ -62,7 +62,7 @@ MEMGAN_BOTH int64_t partial_size(const AttendArgs& a) { return (a.L + 1) * a.C +
 
 constexpr int64_t kMostWords = 6144;  // as many fit the kernels' lists in the 99 KB that every GPU from sm_80 on has
 
-// For tensors that store S. Bytes of workspace that the launches need: at most 8 MB, but for gradients of keys and
+// For tensors that store S. Bytes of workspace that the launches need: at most 32 MB, but for gradients of keys and
 // values that are larger than that themselves. One launch, and up to three a group of images: nullptr, or why the
 // device refused.
 template <typename S>
