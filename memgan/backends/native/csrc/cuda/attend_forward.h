@@ -166,7 +166,7 @@ struct TensorForward {
   MEMGAN_DEVICE void run(int m) const {
     const int lane = int(threadIdx.x) % kWarp, channels = M::channels(a);
     float s[kHeight][2 * kSixteens][4] = {};
-    MEMGAN_UNROLL_BY(2)
+    MEMGAN_UNROLL_BY(M::kAtOnce)
     for (int c = 0; c < channels; c += 16) {
       typename E::Left r[kHeight];
       MEMGAN_UNROLL
@@ -194,7 +194,7 @@ struct TensorForward {
       for (int j = 0; j < kSixteens; ++j) E::right_of(weights[i][j], s[i][2 * j], s[i][2 * j + 1]);
     }
     __syncwarp();  // all have read r; from here on it is replaced
-    MEMGAN_UNROLL_BY(2)
+    MEMGAN_UNROLL_BY(M::kAtOnce)
     for (int d = 0; d < channels; d += 16) {
       float o[kHeight][2][4] = {};
       MEMGAN_UNROLL

@@ -106,7 +106,7 @@ struct TensorBackward : TensorScores<S, kSixteens, MostOfBlock<kSixteens, kWarps
     if (warp >= groups) return;
     const int m = 16 * warp, t = lane % 4, g = lane / 4;
     float s[2 * kSixteens][4] = {}, q[2 * kSixteens][4] = {}, dots[2][4] = {};  // dots: r . G of all pairs of pixels
-    MEMGAN_UNROLL_BY(2)
+    MEMGAN_UNROLL_BY(M::kAtOnce)
     for (int c = 0; c < channels; c += 16) {
       Left of_r, of_G;
       E::left(of_r, room.r, row, c, m);

@@ -42,6 +42,7 @@ struct Room {
 template <int kRowsOf, int kChannelsOf>
 struct Most {
   static constexpr int kRows = kRowsOf, kChannels = kChannelsOf;
+  static constexpr int kAtOnce = kChannels > 0 ? 2 : 1;  // 16s of channels: addresses that are known take no registers
   static MEMGAN_BOTH int channels(const AttendArgs& a) { return kChannels > 0 ? kChannels : up_to_16(a.C); }
   template <int kUnit>
   static MEMGAN_BOTH int64_t rows(int64_t words) {
