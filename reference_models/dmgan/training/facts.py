@@ -11,8 +11,10 @@ import torch
 import memgan
 from reference_models.dmgan.config import SPREAD_GROUP, Config
 from reference_models.dmgan.data.batch import CaptionedImages
+from reference_models.dmgan.data.vocabulary import Vocabulary
 from reference_models.dmgan.errors import CheckpointError, ConfigError
 from reference_models.dmgan.training.distributed import World
+from reference_models.dmgan.training.weights import Encoders
 
 
 def run_facts(config: Config) -> dict[str, str]:
@@ -29,6 +31,40 @@ def data_facts(images: CaptionedImages) -> dict[str, str]:
     """Name → value of the data set: another copy of it on one machine would shift that rank's images."""
     words = hashlib.sha256("\n".join(images.vocabulary.words).encode()).hexdigest()[:12]
     return {"number of images": str(len(images)), "vocabulary": f"{len(images.vocabulary)} words ({words})"}
+
+
+def encoders_digest(encoders: Encoders) -> str:
+    """Twelve digits that change with any of the encoders' weights and words."""
+    digest = hashlib.sha256("\n".join(encoders.vocabulary.words).encode())
+    for module in (encoders.text, encoders.image):
+        for name, value in module.state_dict().items():
+            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def check_vocabulary(data: Vocabulary, encoder: Vocabulary) -> None:
+    """Refuse data whose ids mean other words to the text encoder.
+
+    Raises:
+        ConfigError: the first word that differs is named.
+    """
+    if data.words == encoder.words:
+        return
+    pairs = enumerate(zip((*data.words, None), (*encoder.words, None)))
+    place, (one, other) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+    raise ConfigError(
+        f"the data have {len(data)} words and the encoders know {len(encoder)}: word {place} is "
+        f"{'none' if one is None else repr(one)} in the data and {'none' if other is None else repr(other)} to them; "
+        "take encoders that were pre-trained on these data"
+    )
+
+
+def check_encoders(path: Path, saved: str | None, found: str) -> None:
+    """Refuse to go on with other encoders than the checkpoint's run had; an old checkpoint does not tell."""
+    if saved is not None and saved != found:
+        raise CheckpointError(
+            f"{path} was made with other encoders (their digest is {saved}, that of these {found}): give those"
+        )
 
 
 def code_digest() -> str:

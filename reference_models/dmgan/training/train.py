@@ -25,7 +25,14 @@ from reference_models.dmgan.training.checkpoint import (
 )
 from reference_models.dmgan.training.distributed import World, agree, all_objects, largest
 from reference_models.dmgan.training.ema import ExponentialMovingAverage
-from reference_models.dmgan.training.facts import check_config, check_world, data_facts
+from reference_models.dmgan.training.facts import (
+    check_config,
+    check_encoders,
+    check_vocabulary,
+    check_world,
+    data_facts,
+    encoders_digest,
+)
 from reference_models.dmgan.training.faults import explained
 from reference_models.dmgan.training.grid import FixedGrid
 from reference_models.dmgan.training.guards import Guards
@@ -60,6 +67,8 @@ class Trainer:
         self.config, self.images, self.out, self.device = config, images, out, torch.device(device)
         self.world = world or World()
         agree(self.world, data_facts(images))
+        check_vocabulary(images.vocabulary, encoders.vocabulary)
+        self.encoders_digest = encoders_digest(encoders)
         seed_everything(config.train.seed)
         if start_from is None:
             generator = initialise(Generator(config.generator))
@@ -97,6 +106,7 @@ class Trainer:
         path, state = found
         check_config(path, Config.from_dict(state["config"]), self.config, free=FREE, ignored={"pretrain"})
         check_world(path, state["random"], self.world)
+        check_encoders(path, state.get("encoders"), self.encoders_digest)
         self.networks.generator.load_state_dict(state["generator"])
         self.networks.average.module.load_state_dict(state["average"])
         self.networks.average.step = state["average_step"]
@@ -113,6 +123,7 @@ class Trainer:
         """Everything that the next step depends on, as tensors and plain values."""
         return {
             "config": self.config.to_dict(),
+            "encoders": self.encoders_digest,
             "step": self.step,
             "generator": self.networks.generator.state_dict(),
             "average": self.networks.average.module.state_dict(),

@@ -13,14 +13,23 @@ from pathlib import Path
 import pytest
 import torch
 
+from reference_models.dmgan.data.vocabulary import Vocabulary
 from reference_models.dmgan.errors import CheckpointError, ConfigError, TrainingStopped
 from reference_models.dmgan.sampling import load_model
-from reference_models.dmgan.training.checkpoint import checkpoints, load_checkpoint
+from reference_models.dmgan.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from reference_models.dmgan.training.guards import FLAT, PATIENCE, Guards
 from reference_models.dmgan.training.log import TrainingLog, read_log
 from reference_models.dmgan.training.train import Trainer
 from reference_models.dmgan.training.weights import load_encoders
-from tests.reference_models.dmgan.training.conftest import ROOT, TINY, command, run
+from tests.reference_models.dmgan.training.conftest import (
+    ROOT,
+    TINY,
+    command,
+    encoders,
+    images,
+    run,
+    small,
+)
 
 Make = Callable[..., Trainer]
 
@@ -262,3 +271,34 @@ def test_recomputed_activations_change_no_loss(trainer: Make) -> None:
 def test_synchronised_batchnorm_needs_gpus(trainer: Make) -> None:
     with pytest.raises(ConfigError, match=r"`train\.sync_batchnorm` needs GPUs"):
         trainer(sync_batchnorm=True)
+
+
+def test_data_whose_words_are_others_than_the_encoders_are_refused(tmp_path: Path) -> None:
+    config, data = small(), images()
+    known = encoders(config)
+    words = list(known.vocabulary.words)
+    words[3], words[4] = words[4], words[3]
+    told = f"word 3 is {data.vocabulary.words[3]!r} in the data and {words[3]!r} to them"
+    with pytest.raises(ConfigError, match=told):
+        Trainer(config, data, dataclasses.replace(known, vocabulary=Vocabulary(words)), tmp_path, quiet=True)
+    fewer = dataclasses.replace(known, vocabulary=Vocabulary(known.vocabulary.words[:-1]))
+    with pytest.raises(ConfigError, match="in the data and none to them"):
+        Trainer(config, data, fewer, tmp_path, quiet=True)
+
+
+def test_a_run_goes_on_with_its_own_encoders_only(trainer: Make, tmp_path: Path) -> None:
+    made = trainer(images=4)
+    made.run()
+    config = small(images=8)
+    others = encoders(config)
+    with torch.no_grad():
+        next(others.text.parameters()).add_(1e-3)
+    again = Trainer(config, images(), others, tmp_path / "run", quiet=True)
+    with pytest.raises(CheckpointError, match="was made with other encoders"):
+        again.resume()
+    path = checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    state = load_checkpoint(path)
+    del state["encoders"]  # as it was before encoders were told
+    path.unlink()
+    save_checkpoint(path.parent, state["step"], state)
+    assert again.resume()
