@@ -10,9 +10,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from reference_models.dmgan.config_bounds import check_bounds
 from reference_models.dmgan.errors import ConfigError
 
 Arm = Literal["baseline", "memory", "write_gate", "full"]
@@ -144,16 +148,22 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
+        if not _UNCHECKED.get():
+            self.check()
+
+    def check(self) -> None:
+        """Refuse what cannot be run.
+
+        Raises:
+            ConfigError: it names the field, what is expected and what came.
+        """
         widths = {self.text.word_dim, self.generator.word_dim, self.discriminator.word_dim}
         if len(widths) != 1:
             raise ConfigError(
                 "`text.word_dim`, `generator.word_dim` and `discriminator.word_dim` must be equal, got "
                 f"{self.text.word_dim}, {self.generator.word_dim} and {self.discriminator.word_dim}"
             )
-        if self.loss.gradient_penalty_every < 1:
-            raise ConfigError(
-                f"`loss.gradient_penalty_every` must be at least 1, got {self.loss.gradient_penalty_every}"
-            )
+        check_bounds(self)
         statistics, features = self.discriminator.minibatch_std, 8 * self.discriminator.width
         if statistics < 0 or (statistics and features % statistics):
             raise ConfigError(
@@ -188,7 +198,22 @@ class Config:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _from_dict(cls: type, values: dict[str, Any], path: str) -> Any:
+_UNCHECKED: ContextVar[bool] = ContextVar("_UNCHECKED", default=False)
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Configurations that are made in here are not checked: for a parser, whose own words would hide the error's."""
+    token = _UNCHECKED.set(True)
+    try:
+        yield
+    finally:
+        _UNCHECKED.reset(token)
+
+
+def _from_dict(cls: type, values: Any, path: str) -> Any:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold named fields, got {values!r}")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(fields))
     if unknown:

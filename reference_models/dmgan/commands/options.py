@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import textwrap
 from collections.abc import Sequence
 
-from reference_models.dmgan.config import CONFIGS, Config, named
+from reference_models.dmgan.config import CONFIGS, Config, named, unchecked
 from reference_models.dmgan.errors import ConfigError
 
 
@@ -13,13 +15,34 @@ def split_config(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[
     """Parse ``--config NAME`` and the parser's own options; what is left changes the configuration.
 
     ``--train.batch-size 16`` sets ``config.train.batch_size``; an unknown field is refused by name.
+
+    Raises:
+        ConfigError: a configuration that cannot be run.
     """
     import tyro
 
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = fields_help()
     parser.add_argument("--config", default="birds_demo", choices=sorted(CONFIGS), help="which configuration")
     options, rest = parser.parse_known_args(list(argv))
-    config = tyro.cli(Config, default=named(options.config), args=rest, prog=parser.prog)
+    with unchecked():
+        config = tyro.cli(Config, default=named(options.config), args=rest, prog=parser.prog)
+    config.check()
     return options, config
+
+
+def fields_help() -> str:
+    """Every field of a configuration as an option, by section."""
+    lines = ["fields of the configuration, each an option (what they mean is in config.py):"]
+    for section in dataclasses.fields(Config):
+        held = getattr(named("birds_demo"), section.name)
+        if dataclasses.is_dataclass(held):
+            prefix = f"--{section.name.replace('_', '-')}."
+            names = ", ".join(prefix + field.name.replace("_", "-") for field in dataclasses.fields(held))
+            lines += textwrap.wrap(
+                names, 110, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+            )
+    return "\n".join(lines)
 
 
 def set_threads(threads: int | None) -> None:

@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from reference_models.dmgan.config import CONFIGS, Config, GeneratorConfig, birds_demo, named
+from reference_models.dmgan.config import CONFIGS, Config, GeneratorConfig, birds_demo, named, unchecked
+from reference_models.dmgan.config_bounds import OF
 from reference_models.dmgan.errors import ConfigError
 
 
@@ -47,6 +48,45 @@ def test_a_first_size_that_no_chain_of_doublings_reaches_is_refused(size: int) -
     config = birds_demo()
     with pytest.raises(ConfigError, match=str(size)):
         dataclasses.replace(config, generator=dataclasses.replace(config.generator, first_size=size))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("data.max_words", 0, "at least 1, got 0"),
+        ("text.dropout", 1.0, "at least 0 and less than 1, got 1.0"),
+        ("generator.refinements", -1, "at least 0, got -1"),
+        ("generator.channels", 0, "at least 1, got 0"),
+        ("discriminator.width", 0, "at least 1, got 0"),
+        ("loss.gradient_penalty", -1.0, "at least 0, got -1.0"),
+        ("pretrain.batch_size", 1, "at least 2, got 1"),
+        ("train.images", 0, "at least 1, got 0"),
+        ("train.log_every", 0, "at least 1, got 0"),
+        ("train.betas", (0.5, 1.0), r"at least 0 and less than 1, got \(0.5, 1.0\)"),
+        ("train.ema_decay", 2.0, "at least 0 and at most 1, got 2.0"),
+        ("train.ema_decay", float("nan"), "at least 0 and at most 1, got nan"),
+        ("train.generator_learning_rate", 0.0, "more than 0, got 0.0"),
+        ("train.seed", -1, "at least 0, got -1"),
+    ],
+)
+def test_a_number_that_cannot_be_is_named_with_its_bounds(field: str, value: object, told: str) -> None:
+    config = birds_demo()
+    section, name = field.split(".")
+    changed = dataclasses.replace(getattr(config, section), **{name: value})
+    with pytest.raises(ConfigError, match=f"`{field}` must be {told}"):
+        dataclasses.replace(config, **{section: changed})
+    with unchecked():
+        dataclasses.replace(config, **{section: changed})
+
+
+def test_every_number_has_bounds() -> None:
+    for section, bounds in OF.items():
+        held = getattr(birds_demo(), section)
+        free = {"word_dim", "first_size", "batch_size", "minibatch_std"}  # whose rules are of several fields
+        numbers = {
+            f.name for f in dataclasses.fields(held) if type(getattr(held, f.name)) in (int, float, tuple)
+        }
+        assert numbers - free <= set(bounds), section
 
 
 def test_sizes_double_from_the_first() -> None:

@@ -25,6 +25,14 @@ def test_every_listed_command_can_be_asked_for_help(name: str, capsys: pytest.Ca
     assert name in capsys.readouterr().out
 
 
+def test_help_lists_every_field_of_the_configuration(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    told = capsys.readouterr().out
+    assert "--train.batch-size" in told
+    assert "--image-encoder.weights" in told
+
+
 def test_without_a_command_all_are_listed(capsys: pytest.CaptureFixture) -> None:
     assert main([]) == 0
     listed = capsys.readouterr().out
