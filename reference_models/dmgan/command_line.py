@@ -11,10 +11,20 @@ from reference_models.dmgan.errors import DmganError
 
 
 def run(name: str, main: Callable[[list[str]], int], argv: list[str]) -> int:
-    """The exit status of ``main(argv)``; 2, and one sentence on stderr, for an error that the user can mend."""
+    """The exit status of ``main(argv)``; 2, and one sentence on stderr, for an error that the user can mend.
+
+    130 where the user stopped it, as a shell says it.
+    """
     keep_freed_memory()  # every command computes
     try:
         return main(argv)
-    except (DmganError, FileNotFoundError, MemganError) as error:
+    except (
+        DmganError,
+        MemganError,
+        OSError,
+    ) as error:  # a file that is missing, in the way, or not to be touched
         print(f"{name}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"{name}: stopped", file=sys.stderr)
+        return 130

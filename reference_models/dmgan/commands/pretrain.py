@@ -17,6 +17,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--device", default="cpu")
     options, config = split_config(argv, parser)
+    if config.image_encoder.kind == "inception" and not config.image_encoder.weights:
+        raise ConfigError(
+            "`--image-encoder.weights FILE` must be Inception-v3's published weights: pre-training leaves its trunk as "
+            "it is, and without them it would be random (docs/released.md says where they come from)"
+        )
     set_threads(options.threads)
     from reference_models.dmgan.data.batch import CaptionedImages
     from reference_models.dmgan.data.open import open_dataset

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from reference_models.dmgan.config import Config
 from reference_models.dmgan.data.vocabulary import Vocabulary
 from reference_models.dmgan.discriminator import build_discriminators, with_statistics
-from reference_models.dmgan.errors import CheckpointError
+from reference_models.dmgan.errors import CheckpointError, ConfigError
 from reference_models.dmgan.files import write_atomically
 from reference_models.dmgan.generator import Generator
 from reference_models.dmgan.image_encoder import build_image_encoder
@@ -96,9 +96,11 @@ def read_config(folder: Path) -> Config:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: {folder} is not a model's folder")
     try:
-        return Config.from_dict(json.loads(path.read_text()))
-    except (json.JSONDecodeError, TypeError) as error:
+        return Config.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (UnicodeDecodeError, json.JSONDecodeError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a configuration ({error})") from error
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def save_encoders(folder: Path, encoders: Encoders, config: Config, *, half: bool = False) -> None:

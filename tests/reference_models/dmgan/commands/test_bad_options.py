@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from reference_models.dmgan import command_line
 from reference_models.dmgan.__main__ import main
+from reference_models.dmgan.errors import CheckpointError
 from reference_models.dmgan.sampling import SHIPPED
+from reference_models.dmgan.training.weights import read_config
 
 SAMPLE = ["sample", "a red bird"]
 EVALUATE = ["evaluate", "--model", str(SHIPPED), "--count", "6"]
@@ -31,6 +34,11 @@ DEMO = ["demo", "--count", "0", "--minutes", "0"]
         ([*TRAIN, "--device", "cuda:99"], "`--device cuda:99`: torch sees"),
         ([*TRAIN, "--data.workers", "-1"], "`data.workers` must be at least 0, got -1"),
         ([*PRETRAIN, "--threads", "-2"], "`--threads` must be at least 1, got -2"),
+        (
+            [*PRETRAIN, "--image-encoder.kind", "inception"],
+            "`--image-encoder.weights FILE` must be Inception-v3's",
+        ),
+        ([*TRAIN, "--train.sample-every", "0"], "`train.sample_every` must be at least 1, got 0"),
         ([*DEMO, "--drawings", "0"], "`drawings` must be at least 1, got 0"),
         ([*DEMO, "--seed", "-1"], "`seed` must be at least 0, got -1"),
     ],
@@ -42,3 +50,39 @@ def test_it_is_named(
     assert main([*command, "--out", str(tmp_path / "out")]) == 2
     assert f"{command[0]}: {told}" in capsys.readouterr().err
     assert torch.get_num_threads() == threads
+
+
+def test_a_file_that_is_in_the_way_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").write_text("mine")
+    assert main([*TRAIN, "--train.images", "16", "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("train: ")
+    assert str(tmp_path / "out") in told
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_user_who_stops_it_gets_no_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stopped(argv: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    assert command_line.run("train", stopped, []) == 130
+    assert capsys.readouterr().err == "train: stopped\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"[]", "must hold named fields"),
+        (b"\xff\xfe", "is not a configuration"),
+        (b'{"name": "x", "train": 3}', "config.train must hold named fields, got 3"),
+        (b'{"name": "x", "train": {"batch_size": "many"}}', "is not a configuration"),
+        (b"{}", "is not a configuration"),
+    ],
+)
+def test_a_damaged_configuration_is_named(content: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=told) as error:
+        read_config(tmp_path)
+    assert str(tmp_path / "config.json") in str(error.value)
