@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+NETWORKS = Path(__file__).parents[1] / "weights" / "birds_eval"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
@@ -47,7 +49,7 @@ class Evaluate:
     """of noise, distractors, subsets and bootstrap"""
     out: Path | None = None
     """JSON file of the result"""
-    networks: Path = Path("reference_models/dmgan/weights/birds_eval")
+    networks: Path = NETWORKS
     """folder of the evaluation networks"""
     workers: int = 0
     """processes that draw real images at first use"""
@@ -59,7 +61,7 @@ class Evaluate:
 class TrainJudges:
     """Train the evaluation networks (judge, scene, retrieval) on renders of independent attributes."""
 
-    out: Path = Path("reference_models/dmgan/weights/birds_eval")
+    out: Path = NETWORKS
     """folder of the weight files"""
     only: tuple[str, ...] = ("judge", "scene", "retrieval")
     """which of them"""
@@ -75,7 +77,7 @@ class TrainJudges:
 class MakeReference:
     """Draw the real set and store what SceneNet sees in it; needed again after SceneNet is trained anew."""
 
-    out: Path = Path("reference_models/dmgan/weights/birds_eval")
+    out: Path = NETWORKS
     """folder of SceneNet and of the references"""
     count: int = 50_000
     """images of each split's reference"""

@@ -6,8 +6,9 @@ image is a class of its own.
 
 from __future__ import annotations
 
+import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -94,13 +95,15 @@ def read_metadata(folder: Path) -> list[Entry]:
         raise FileNotFoundError(f"there is no {path}: one object a line, with file_name and text")
     entries = []
     for place, line in text_lines(path):
-        entries.append(_entry(line, f"{path}, line {place}", len(entries)))
+        entries.append(_entry(line, f"{path}, line {place}"))
     if not entries:
         raise DataError(f"{path} is empty")
-    return entries
+    # An image without a class has one of its own, which no image was given.
+    free = itertools.count(max((class_id for _, class_id in entries if class_id is not None), default=-1) + 1)
+    return [replace(entry, class_id=next(free) if given is None else given) for entry, given in entries]
 
 
-def _entry(line: str, where: str, index: int) -> Entry:
+def _entry(line: str, where: str) -> tuple[Entry, int | None]:
     try:
         values = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -115,7 +118,7 @@ def _entry(line: str, where: str, index: int) -> Entry:
     if name.is_absolute() or ".." in name.parts:
         raise DataError(f"{where}: 'file_name' must lie inside the folder, got {values['file_name']!r}")
     try:
-        class_id = class_number(values.get("class_id", index))
+        class_id = class_number(values["class_id"]) if "class_id" in values else None
     except ValueError as error:
         raise DataError(f"{where}: 'class_id' {error}") from error
-    return Entry(values["file_name"], tuple(captions), class_id)
+    return Entry(values["file_name"], tuple(captions), class_id or 0), class_id

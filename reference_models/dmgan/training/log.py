@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from reference_models.dmgan.files import write_atomically
+
 
 class TrainingLog:
     """Appends JSON lines to ``path`` (each flushed whole), shows progress, and feeds TensorBoard when asked."""
@@ -44,7 +46,16 @@ class TrainingLog:
         self._show(done, values, rate)
 
     def started(self, done: int) -> None:
-        """Count speed from here: ``done`` units were made by an earlier process."""
+        """Count speed from here: ``done`` units were made by an earlier process.
+
+        What it logged beyond them, behind its last checkpoint, is made again and goes.
+        """
+        kept = [line for line in read_log(self.path) if line["images"] <= done]
+        if len(kept) < len(read_log(self.path)):
+            self._file.close()
+            with write_atomically(self.path) as temporary:
+                temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  (closed in close)
         self._start, self._began = done, time.perf_counter()
 
     def say(self, text: str) -> None:

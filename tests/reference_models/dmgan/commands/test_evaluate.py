@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reference_models.dmgan.__main__ import main
+from reference_models.dmgan.commands.evaluate import Evaluate, MakeReference, TrainJudges
 from reference_models.dmgan.sampling import SHIPPED
 from reference_models.dmgan.state_file import sha256
 from tests.reference_models.dmgan.training.conftest import run
@@ -44,6 +45,12 @@ def test_what_is_wrong_is_told_before_anything_is_drawn(
     assert output.err.startswith("evaluate: ")
     assert told in output.err
     assert "drew" not in output.out
+
+
+def test_the_networks_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Evaluate().networks == TrainJudges().out == MakeReference().out
+    assert (Evaluate().networks / "scene.safetensors").is_file()
 
 
 def test_a_model_of_other_words_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from reference_models.dmgan.data.batch import CaptionedImages, collate
 from reference_models.dmgan.data.birds.dataset import Birds
 from reference_models.dmgan.data.check import check
 from reference_models.dmgan.data.export import export_birds
+from reference_models.dmgan.data.folder import read_metadata
 from reference_models.dmgan.data.images import crop_to_box, prepare
 from reference_models.dmgan.data.open import open_dataset
 from reference_models.dmgan.data.released_layout import ReleasedLayout
@@ -258,3 +259,12 @@ def test_metadata_of_one_caption_and_without_classes(tmp_path: Path) -> None:
     items = [images.item(index, np.random.default_rng(0), train=False) for index in range(2)]
     assert [item.class_id for item in items] == [0, 1]
     assert images.vocabulary.words == ("<end>", "a", "red", "picture", "blue")
+
+
+def test_images_without_a_class_have_one_that_no_image_was_given(tmp_path: Path) -> None:
+    lines = [{"file_name": f"{i}.png", "text": "a bird"} for i in range(4)]
+    lines[0]["class_id"] = lines[3]["class_id"] = 2  # type: ignore[assignment]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert [entry.class_id for entry in read_metadata(tmp_path)] == [2, 3, 4, 2]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines[1:3])))
+    assert [entry.class_id for entry in read_metadata(tmp_path)] == [0, 1]

@@ -302,3 +302,16 @@ def test_a_run_goes_on_with_its_own_encoders_only(trainer: Make, tmp_path: Path)
     path.unlink()
     save_checkpoint(path.parent, state["step"], state)
     assert again.resume()
+
+
+def test_steps_behind_the_last_checkpoint_are_logged_once(trainer: Make, tmp_path: Path) -> None:
+    path = tmp_path / "run" / "log.jsonl"
+    trainer(images=4 * 3).run()
+    before = path.read_bytes()
+    with open(path, "a") as file:  # of a process that was killed after its checkpoint
+        file.write('{"images": 16, "step": 4}\n{"images": 20, "st')
+    again = trainer(images=4 * 5)
+    assert again.resume()
+    again.run()
+    assert [line["images"] for line in read_log(path)] == [4, 8, 12, 16, 20]
+    assert path.read_bytes().startswith(before)
