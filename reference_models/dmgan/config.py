@@ -10,17 +10,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from reference_models.dmgan.config_bounds import check_bounds
+from reference_models.dmgan.config_checks import UNCHECKED, check_numbers, check_together
 from reference_models.dmgan.errors import ConfigError
 
 Arm = Literal["baseline", "memory", "write_gate", "full"]
-SPREAD_GROUP = 8  # images of a batch whose spread discriminators look at together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +144,7 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
-        if not _UNCHECKED.get():
+        if not UNCHECKED.get():
             self.check()
 
     def check(self) -> None:
@@ -157,31 +153,8 @@ class Config:
         Raises:
             ConfigError: it names the field, what is expected and what came.
         """
-        widths = {self.text.word_dim, self.generator.word_dim, self.discriminator.word_dim}
-        if len(widths) != 1:
-            raise ConfigError(
-                "`text.word_dim`, `generator.word_dim` and `discriminator.word_dim` must be equal, got "
-                f"{self.text.word_dim}, {self.generator.word_dim} and {self.discriminator.word_dim}"
-            )
-        check_bounds(self)
-        statistics, features = self.discriminator.minibatch_std, 8 * self.discriminator.width
-        if statistics < 0 or (statistics and features % statistics):
-            raise ConfigError(
-                f"`discriminator.minibatch_std` must be 0 or divide 8 * `discriminator.width` = {features}, "
-                f"got {statistics}"
-            )
-        if statistics and self.train.batch_size % SPREAD_GROUP:
-            raise ConfigError(
-                f"`train.batch_size` must be a multiple of {SPREAD_GROUP} with `discriminator.minibatch_std`, "
-                f"got {self.train.batch_size}"
-            )
-        size = self.generator.first_size
-        if size < 8 or size & (size - 1):
-            raise ConfigError(f"`generator.first_size` must be a power of two of at least 8, got {size}")
-        if self.train.batch_size < 2:
-            raise ConfigError(
-                f"`train.batch_size` must be at least 2 (BatchNorm), got {self.train.batch_size}"
-            )
+        check_numbers(self)
+        check_together(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dictionaries, for JSON."""
@@ -196,19 +169,6 @@ class Config:
         """Sixteen hexadecimal digits that change when any field does."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-_UNCHECKED: ContextVar[bool] = ContextVar("_UNCHECKED", default=False)
-
-
-@contextmanager
-def unchecked() -> Iterator[None]:
-    """Configurations that are made in here are not checked: for a parser, whose own words would hide the error's."""
-    token = _UNCHECKED.set(True)
-    try:
-        yield
-    finally:
-        _UNCHECKED.reset(token)
 
 
 def _from_dict(cls: type, values: Any, path: str) -> Any:

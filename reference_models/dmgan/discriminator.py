@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reference_models.dmgan.config import SPREAD_GROUP, Config, DiscriminatorConfig
+from reference_models.dmgan.config import Config, DiscriminatorConfig
+from reference_models.dmgan.config_checks import SPREAD_GROUP
 from reference_models.dmgan.errors import ConfigError
 from reference_models.dmgan.spectral_norm import SpectralConv2d
 

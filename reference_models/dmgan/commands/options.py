@@ -7,7 +7,8 @@ import dataclasses
 import textwrap
 from collections.abc import Sequence
 
-from reference_models.dmgan.config import CONFIGS, Config, named, unchecked
+from reference_models.dmgan.config import CONFIGS, Config, named
+from reference_models.dmgan.config_checks import unchecked
 from reference_models.dmgan.errors import ConfigError
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 import memgan
-from reference_models.dmgan.config import SPREAD_GROUP, Config
+from reference_models.dmgan.config import Config
+from reference_models.dmgan.config_checks import SPREAD_GROUP
 from reference_models.dmgan.data.batch import CaptionedImages
 from reference_models.dmgan.data.vocabulary import Vocabulary
 from reference_models.dmgan.errors import CheckpointError, ConfigError

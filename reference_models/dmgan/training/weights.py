@@ -100,7 +100,7 @@ def read_config(folder: Path) -> Config:
     except (UnicodeDecodeError, json.JSONDecodeError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a configuration ({error})") from error
     except ConfigError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def save_encoders(folder: Path, encoders: Encoders, config: Config, *, half: bool = False) -> None:

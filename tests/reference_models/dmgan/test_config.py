@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from reference_models.dmgan.config import CONFIGS, Config, GeneratorConfig, birds_demo, named, unchecked
-from reference_models.dmgan.config_bounds import OF
+from reference_models.dmgan.config import CONFIGS, Config, GeneratorConfig, birds_demo, named
+from reference_models.dmgan.config_checks import OF, unchecked
 from reference_models.dmgan.errors import ConfigError
 
 
@@ -65,7 +65,8 @@ def test_a_first_size_that_no_chain_of_doublings_reaches_is_refused(size: int) -
         ("train.betas", (0.5, 1.0), r"at least 0 and less than 1, got \(0.5, 1.0\)"),
         ("train.ema_decay", 2.0, "at least 0 and at most 1, got 2.0"),
         ("train.ema_decay", float("nan"), "at least 0 and at most 1, got nan"),
-        ("train.generator_learning_rate", 0.0, "more than 0, got 0.0"),
+        ("train.generator_learning_rate", -1e-4, "at least 0, got -0.0001"),
+        ("loss.gamma1", 0.0, "more than 0, got 0.0"),
         ("train.seed", -1, "at least 0, got -1"),
     ],
 )
