@@ -1,4 +1,4 @@
-"""Stored results of a GPU → the tables of docs/kernels.md: percent of the floor, times of the others, builds.
+"""Stored results of a GPU → the tables of docs/kernels_cuda.md: percent of the floor, times of the others, builds.
 
 ::
 
@@ -13,9 +13,10 @@ from typing import Any
 
 from benchmarks.memory import layer
 from benchmarks.memory.cases import MODES, OURS
-from benchmarks.memory.publish import PAGE, RESULTS
+from benchmarks.memory.publish import RESULTS
 from reference_models.dmgan.pages import fill, markdown
 
+PAGE = Path(__file__).parents[2] / "docs" / "kernels_cuda.md"
 Row = dict[str, Any]
 # Percent of the floor that is asked, by mode and dtype; the sizes that it is asked for.
 ASKED = {
@@ -65,15 +66,19 @@ def times_table(rows: list[Row]) -> str:
     for name, dtype in dict.fromkeys(key[:2] for key in found):
         ours = [_time(found[name, dtype, mode, OURS]) for mode in MODES[:3]]
         both = [found.get((name, dtype, "forward+backward", other)) for other in OTHERS]
-        body.append([name.replace("*", " × "), dtype, *ours, *(_times(row) for row in both)])
-    return markdown(["size", "dtype", *MODES[:3], *OTHERS.values()], body)
+        body.append([_size(name), dtype, *ours, *(_times(row) for row in both)])
+    return markdown(["size", "dtype", *MODES[:2], "both", *OTHERS.values()], body)
+
+
+def _size(name: str) -> str:
+    return name.replace("*", "\u00a0×\u00a0").replace("CLIP-like 64", "CLIP-like, 64")
 
 
 def _time(row: Row) -> str:
     percent = row["percent_of_floor"]
     asked = ASKED.get((row["mode"], row["case"]["dtype"])) if row["case"]["name"] in SIZES else None
     told = f"{percent:.0f}\u00a0%" if asked is None or percent >= asked else f"**{percent:.0f}\u00a0%**"
-    return f"{1e3 * row['median_ms']:.0f} ({told})"
+    return f"{1e3 * row['median_ms']:.0f}\u00a0({told})"
 
 
 def _times(row: Row | None) -> str:
@@ -92,7 +97,7 @@ def layer_table(rows: list[Row]) -> str:
                 continue
             cells += [f"{1e3 * ours['median_ms']:.0f}", _times(other)]
         if cells:
-            body.append([name.replace("*", " × "), dtype, *cells])
+            body.append([_size(name), dtype, *cells])
     head = ["`DynamicMemory`", "dtype", "forward, µs", "eager", "forward + backward, µs", "eager"]
     return markdown(head, body)
 
@@ -114,7 +119,7 @@ def builds_table(rows: list[Row], builds: list[Row]) -> list[str]:
         told = f"{percent:.0f} %"
         told = told if asked is None or percent >= asked else f"**{told}**"
         cells = [f"{each['us'][name]:.0f}" for each in builds]
-        body.append([size.replace("*", " × "), dtype, mode, *cells, told, f"{asked} %" if asked else ""])
+        body.append([_size(size), dtype, mode, *cells, told, f"{asked} %" if asked else ""])
     said = (
         f"The same of later builds, in one call on {builds[-1]['gpu']}, {builds[-1]['time'][:10]}, medians in µs; "
         "percent of the floor by the rates of the table above:"

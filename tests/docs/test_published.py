@@ -23,7 +23,7 @@ RESULTS = ROOT / "benchmarks" / "results"
         (cuda.publish, cuda.PAGE, "python -m benchmarks.memory.publish_cuda"),
         (scaling.publish, scaling.PAGE, "python -m benchmarks.scaling.publish"),
     ],
-    ids=["kernels.md", "kernels.md, of a GPU", "scaling.md"],
+    ids=["kernels.md", "kernels_cuda.md", "scaling.md"],
 )
 def test_a_page_holds_the_stored_numbers(
     publish: Callable[[Path, Path], None], page: Path, command: str, tmp_path: Path
