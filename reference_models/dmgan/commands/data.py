@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from reference_models.dmgan.errors import DmganError
 
 LAYOUTS = ("cub", "coco", "flowers", "folder", "shards")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """What argparse calls for a whole number that must not be less."""
+
+    def number(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, got {text}")
+        return int(text)
+
+    return number
 
 
 def main(argv: list[str]) -> int:
@@ -24,19 +36,19 @@ def _parser() -> argparse.ArgumentParser:
     render = forms.add_parser("render", help="a contact sheet of the embedded birds with their captions")
     render.add_argument("--out", type=Path, default=Path("sheet.png"))
     render.add_argument("--split", default="train", choices=("train", "validation", "test"))
-    render.add_argument("--columns", type=int, default=6)
-    render.add_argument("--rows", type=int, default=4)
-    render.add_argument("--size", type=int, default=256, help="pixels of a picture")
-    render.add_argument("--seed", type=int, default=0)
+    render.add_argument("--columns", type=at_least(1), default=6)
+    render.add_argument("--rows", type=at_least(1), default=4)
+    render.add_argument("--size", type=at_least(1), default=256, help="pixels of a picture")
+    render.add_argument("--seed", type=at_least(0), default=0)
     render.set_defaults(run=_render)
 
     export = forms.add_parser("export", help="the embedded birds as files")
     export.add_argument("--layout", required=True, choices=("cub", "folder", "shards"))
     export.add_argument("--out", type=Path, required=True, help="an empty folder, or one to be made")
-    export.add_argument("--train", type=int, default=8_855, help="images; CUB's count if not given")
-    export.add_argument("--test", type=int, default=2_933)
-    export.add_argument("--size", type=int, default=256)
-    export.add_argument("--seed", type=int, default=0)
+    export.add_argument("--train", type=at_least(0), default=8_855, help="images; CUB's count if not given")
+    export.add_argument("--test", type=at_least(0), default=2_933)
+    export.add_argument("--size", type=at_least(1), default=256)
+    export.add_argument("--seed", type=at_least(0), default=0)
     export.set_defaults(run=_export)
 
     check = forms.add_parser("check", help="open every image and caption, and tell what is wrong")
@@ -48,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     shard.add_argument("root", type=Path)
     shard.add_argument("--out", type=Path, required=True)
     shard.add_argument("--split", default="train")
-    shard.add_argument("--per-shard", type=int, default=1000)
+    shard.add_argument("--per-shard", type=at_least(1), default=1000)
     shard.set_defaults(run=_shard)
 
     captions = forms.add_parser("captions", help="random captions, one a line, for sample --captions-file")
@@ -58,13 +70,15 @@ def _parser() -> argparse.ArgumentParser:
         form.add_argument("--split", default="test")
         form.add_argument("--layout", choices=LAYOUTS, help="told from the files if not given")
         form.add_argument("--out", type=Path, required=True)
-    captions.add_argument("--count", type=int, default=30_000, help="the release's count if not given")
-    captions.add_argument("--seed", type=int, default=0)
     captions.add_argument(
-        "--max-words", type=int, help="25 for cub and flowers, 20 for coco, else all if not given"
+        "--count", type=at_least(1), default=30_000, help="the release's count if not given"
+    )
+    captions.add_argument("--seed", type=at_least(0), default=0)
+    captions.add_argument(
+        "--max-words", type=at_least(1), help="25 for cub and flowers, 20 for coco, else all if not given"
     )
     captions.set_defaults(run=_captions)
-    images.add_argument("--size", type=int, default=256, help="pixels")
+    images.add_argument("--size", type=at_least(1), default=256, help="pixels")
     images.set_defaults(run=_images)
     return parser
 
@@ -72,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
 def _render(options: argparse.Namespace) -> int:
     from reference_models.dmgan.data.birds.sheet import contact_sheet
 
+    if options.out.is_dir():
+        raise DmganError(f"--out {options.out} is a folder: name a file")
     path = contact_sheet(
         options.split,
         options.out,

@@ -47,6 +47,8 @@ def usable_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"`--device {name}` is no device: cpu, cuda or cuda:0, cuda:1, ...") from error
+    if device.type == "meta":
+        raise ConfigError("`--device meta` computes nothing: cpu, cuda or cuda:0, cuda:1, ...")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type == "cuda" and (device.index or 0) >= count:
         raise ConfigError(f"`--device {name}`: torch sees {count} GPUs here")

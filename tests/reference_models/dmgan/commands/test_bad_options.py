@@ -28,6 +28,7 @@ DEMO = ["demo", "--count", "0", "--minutes", "0"]
         ([*SAMPLE, "--threads", "0"], "`--threads` must be at least 1, got 0"),
         ([*SAMPLE, "--device", "cudda"], "`--device cudda` is no device"),
         ([*SAMPLE, "--device", "cuda:99"], "`--device cuda:99`: torch sees"),
+        ([*SAMPLE, "--device", "meta"], "`--device meta` computes nothing"),
         ([*EVALUATE, "--batch", "0"], "`batch` must be at least 1, got 0"),
         ([*EVALUATE, "--seed", "-1"], "`seed` must be at least 0, got -1"),
         ([*EVALUATE, "--device", "cuda:99"], "`--device cuda:99`: torch sees"),
@@ -86,3 +87,28 @@ def test_a_damaged_configuration_is_named(content: bytes, told: str, tmp_path: P
     with pytest.raises((CheckpointError, ConfigError), match=told) as error:
         read_config(tmp_path)
     assert str(tmp_path / "config.json") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["render", "--size", "0"], "argument --size: must be a whole number of at least 1, got 0"),
+        (["render", "--seed", "-1"], "argument --seed: must be a whole number of at least 0, got -1"),
+        (
+            ["images", "somewhere", "--size", "big"],
+            "argument --size: must be a whole number of at least 1, got big",
+        ),
+    ],
+)
+def test_numbers_of_data_are_named(
+    options: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["data", *options, "--out", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_sheet_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "render", "--out", str(tmp_path)]) == 2
+    assert f"data: --out {tmp_path} is a folder: name a file" in capsys.readouterr().err
