@@ -18,11 +18,7 @@ def run(name: str, main: Callable[[list[str]], int], argv: list[str]) -> int:
     keep_freed_memory()  # every command computes
     try:
         return main(argv)
-    except (
-        DmganError,
-        MemganError,
-        OSError,
-    ) as error:  # a file that is missing, in the way, or not to be touched
+    except (DmganError, MemganError, OSError) as error:  # OSError: a file is missing, or in the way
         print(f"{name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

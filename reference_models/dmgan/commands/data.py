@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--split", default="train", choices=("train", "validation", "test"))
     render.add_argument("--columns", type=at_least(1), default=6)
     render.add_argument("--rows", type=at_least(1), default=4)
-    render.add_argument("--size", type=at_least(1), default=256, help="pixels of a picture")
+    render.add_argument("--size", type=at_least(32), default=256, help="pixels of a picture")
     render.add_argument("--seed", type=at_least(0), default=0)
     render.set_defaults(run=_render)
 

@@ -120,6 +120,23 @@ def test_attention_is_written_only_when_asked_for_and_its_gradient_is_optional(
         assert_as_exact_as_the_definition(case, found)
 
 
+@pytest.mark.parametrize("dtype", ["tf32", torch.bfloat16], ids=str)
+def test_attention_s_own_gradient_passes_a_gate_that_is_shut(
+    dtype: torch.dtype | str, program: Path, tmp_path: Path
+) -> None:
+    stored = torch.float32 if isinstance(dtype, str) else dtype
+    inputs = Inputs.random(**TILES["paper"], dtype=stored)
+    inputs.bias = torch.full_like(inputs.bias, -300.0)  # whose sigmoid is zero in float32
+    inputs.scale = 0.2
+    case = Case("memory_refine", inputs, tf32=dtype == "tf32")
+    (found,) = run(program, tmp_path, case)
+    wide, exact = inputs.exact(case.op)
+    right = dict(zip(list(found)[2:], case.derivatives(wide, exact)))
+    assert right["grad_keys"].abs().max() > 0.1
+    assert error(found["grad_keys"], right["grad_keys"]) < 0.01
+    assert found["grad_values"].abs().max() < 1e-20
+
+
 @pytest.mark.parametrize("dtype", ["tf32", torch.float32, torch.bfloat16], ids=str)
 def test_a_gpu_with_less_shared_memory_gets_other_tiles_and_the_same_results(
     dtype: torch.dtype | str, program: Path, tmp_path: Path

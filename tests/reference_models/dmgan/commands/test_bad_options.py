@@ -53,11 +53,18 @@ def test_it_is_named(
     assert torch.get_num_threads() == threads
 
 
-def test_a_file_that_is_in_the_way_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [TRAIN, ["data", "render", "--size", "32"], ["data", "export", "--layout", "folder", "--train", "1"]],
+)
+def test_a_file_that_is_in_the_way_is_named(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "out").write_text("mine")
-    assert main([*TRAIN, "--train.images", "16", "--out", str(tmp_path / "out")]) == 2
+    out = tmp_path / "out" / "sheet.png" if "render" in command else tmp_path / "out"
+    assert main([*command, "--out", str(out)]) == 2
     told = capsys.readouterr().err
-    assert told.startswith("train: ")
+    assert told.startswith(f"{command[0]}: ")
     assert str(tmp_path / "out") in told
     assert (tmp_path / "out").read_text() == "mine"
 
@@ -92,7 +99,7 @@ def test_a_damaged_configuration_is_named(content: bytes, told: str, tmp_path: P
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["render", "--size", "0"], "argument --size: must be a whole number of at least 1, got 0"),
+        (["render", "--size", "0"], "argument --size: must be a whole number of at least 32, got 0"),
         (["render", "--seed", "-1"], "argument --seed: must be a whole number of at least 0, got -1"),
         (
             ["images", "somewhere", "--size", "big"],
