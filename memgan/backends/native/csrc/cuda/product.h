@@ -20,6 +20,11 @@ template <typename T>
 constexpr int kProductThreads = kTeams<T> * kTeamThreads;  // of a block
 constexpr int kProductRows = 32, kProductColumns = 64;     // of a block's tile
 constexpr int kProductDepth = 32;                          // of a step
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+constexpr int kPacksAtOnce = 1;  // of a step: what is compiled for these would spill registers with more
+#else
+constexpr int kPacksAtOnce = 8;
+#endif
 
 MEMGAN_BOTH int64_t tiles_of(int64_t n, int64_t tile) { return (n + tile - 1) / tile; }
 
@@ -229,7 +234,7 @@ struct Product {
 
   MEMGAN_DEVICE void multiply() {
     using P = Pack<T>;
-    MEMGAN_UNROLL
+    MEMGAN_UNROLL_BY(kPacksAtOnce)
     for (int k = 0; k < kProductDepth; k += P::size) {
       P of_rows[kEach];
       MEMGAN_UNROLL
