@@ -144,9 +144,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 name = f"{op} {sizes} {str(dtype).removeprefix('torch.')}"
                 if which == "small":
                     results(getattr(memgan, op), inputs)
-                    print(
-                        f"{time.perf_counter() - begun:.1f} s: {name}", flush=True
-                    )  # under a sanitizer it is slow
+                    # How far it came, where a sanitizer is slow.
+                    print(f"{time.perf_counter() - begun:.1f} s: {name}", flush=True)
                     continue
                 worst = found["errors"][name] = compare(op, inputs)
                 if not worst < WORST[dtype]:

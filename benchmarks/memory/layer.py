@@ -63,10 +63,7 @@ def rows(case: Case, seconds: float) -> list[dict[str, Any]]:
                 "case": case.sizes(),
                 "mode": mode,
                 "provider": name,
-                "median_ms": taken.median * 1e3,
-                "quartiles_ms": [bound * 1e3 for bound in taken.quartiles],
-                "least_ms": taken.least * 1e3,
-                "rounds": taken.rounds,
+                **taken.row(),
                 "times_ours": taken.median / times[OURS].median,
                 "timed_by": by[name],
             }

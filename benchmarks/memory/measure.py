@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import quantiles
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,15 @@ class Times:
     quartiles: tuple[float, float]
     least: float
     rounds: int
+
+    def row(self) -> dict[str, Any]:
+        """What a stored row says of them, in milliseconds."""
+        return {
+            "median_ms": self.median * 1e3,
+            "quartiles_ms": [bound * 1e3 for bound in self.quartiles],
+            "least_ms": self.least * 1e3,
+            "rounds": self.rounds,
+        }
 
 
 def in_turns(steps: Mapping[str, Step], seconds: float, least: int = 5, most: int = 200) -> dict[str, Times]:

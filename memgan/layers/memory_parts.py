@@ -43,12 +43,7 @@ class MemoryWriter(nn.Module):
             ShapeError, DtypeError, DeviceError: the message names the argument.
             BackendUnavailable: a backend was forced and cannot run this input.
         """
-        op = "MemoryWriter"
-        check_shape(op, "words", words, (None, None, self.word.in_features), "(B, L, E)")
-        if self.write_gate:
-            check_shape(
-                op, "image_summary", image_summary, (words.shape[0], self.image.in_features), "(B, C)"
-            )
+        self._check(words, image_summary)
         if not self.write_gate or must_be_called(self.word, self.image, self.gate_word, self.gate_image):
             return self._by_calls(words, image_summary, word_mask)
         return memory_write(

@@ -150,6 +150,13 @@ MEMGAN_DEVICE void sum_of_rows(float (&x)[kRows]) {
   }
 }
 
+// Two scores of a row → exponents of two, minus infinity where there is no word; and the row's largest so far.
+MEMGAN_DEVICE void scale_scores(float& low, float& high, float scale, float2 masked, float& largest) {
+  low = low * scale + masked.x;
+  high = high * scale + masked.y;
+  largest = fmaxf(largest, fmaxf(low, high));
+}
+
 // Of the lane that holds a row's first column.
 MEMGAN_DEVICE float of_first(float x) { return __shfl_sync(kAllLanes, x, int(threadIdx.x) % kWarp / 4 * 4); }
 

@@ -9,9 +9,8 @@ constexpr int kFinishThreads = 256, kFinishAtOnce = 8;
 
 // Rows that `attend_finish_image` sums for an image, a warp each for 32 channels: of words, of the gate.
 MEMGAN_BOTH int64_t finish_rows(const AttendArgs& a) { return a.L + 1; }
-inline int64_t finish_shared(const AttendArgs& a) {
-  return (2 * a.L + 1) * 4;
-}  // real words; each word's place among them
+// Of dynamic shared memory: the real words, and each word's place among them.
+inline int64_t finish_shared(const AttendArgs& a) { return (2 * a.L + 1) * 4; }
 
 template <typename S>
 struct FinishImage {

@@ -97,9 +97,7 @@ struct TensorForward {
       MEMGAN_UNROLL
       for (int i = 0; i < kRows; ++i) {
         float &low = s[i / 2][j][i % 2 * 2], &high = s[i / 2][j][i % 2 * 2 + 1];
-        low = low * scale + masked.x;
-        high = high * scale + masked.y;
-        largest[i] = fmaxf(largest[i], fmaxf(low, high));
+        scale_scores(low, high, scale, masked, largest[i]);
       }
     }
     largest_of_rows(largest);

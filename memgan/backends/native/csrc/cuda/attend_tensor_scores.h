@@ -72,11 +72,7 @@ struct TensorScores {
       if (j / 2 >= sixteens) continue;
       const float2 masked = *reinterpret_cast<const float2*>(packed.masked + 8 * j + 2 * t);
       MEMGAN_UNROLL
-      for (int h = 0; h < 2; ++h) {
-        s[j][2 * h] = s[j][2 * h] * scale + masked.x;
-        s[j][2 * h + 1] = s[j][2 * h + 1] * scale + masked.y;
-        largest[h] = fmaxf(largest[h], fmaxf(s[j][2 * h], s[j][2 * h + 1]));
-      }
+      for (int h = 0; h < 2; ++h) scale_scores(s[j][2 * h], s[j][2 * h + 1], scale, masked, largest[h]);
     }
     largest_of_rows(largest);
     MEMGAN_UNROLL
