@@ -23,12 +23,12 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
 import memgan
 from benchmarks.scaling.step import random_batch
 from reference_models.dmgan.config import Config, named
 from reference_models.dmgan.discriminator import build_discriminators
+from reference_models.dmgan.flops import count_flops
 from reference_models.dmgan.generator import Generator
 from reference_models.dmgan.image_encoder import InceptionImageEncoder, build_image_encoder
 from reference_models.dmgan.losses import discriminator_logits
@@ -74,7 +74,7 @@ def sizes(config: Config) -> dict[str, Any]:
         sentence = torch.randn(count, settings.word_dim)
         words = torch.randn(count, config.data.max_words, settings.word_dim)
         noise, condition = torch.randn(count, settings.noise_dim), torch.randn(count, settings.condition_dim)
-        with FlopCounterMode(display=False) as counted:
+        with count_flops() as counted:
             output = generator(noise, sentence, words, None, condition_noise=condition)
             for net, real, fake in zip(discriminators, batch.images, output.images):
                 logits = discriminator_logits(net, real, fake.detach(), sentence, batch.wrong_index)
@@ -86,7 +86,7 @@ def sizes(config: Config) -> dict[str, Any]:
             )
             regions, code = image(output.images[-1])
             (total + regions.sum() + code.sum()).backward()
-        with FlopCounterMode(display=False) as pairs:
+        with count_flops() as pairs:
             leaf = torch.randn(regions.shape, requires_grad=True)
             words_similarity(
                 leaf, words, torch.ones(words.shape[:2], dtype=torch.bool), 4.0, 5.0

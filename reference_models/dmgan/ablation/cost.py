@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from memgan import use_backend
 from reference_models.dmgan.ablation.arms import ARMS, build_generator
 from reference_models.dmgan.config import Config
+from reference_models.dmgan.flops import count_flops
 
 WORDS = 18  # of the caption that is counted: the longest in training
 
@@ -37,7 +37,7 @@ def cost(config: Config, arm: str) -> Cost:
         )
         condition_noise = torch.empty(1, settings.condition_dim)
     # The counter knows torch's own operations: the definition of the memory is made of them.
-    with use_backend("reference"), FlopCounterMode(display=False) as counter, torch.inference_mode():
+    with use_backend("reference"), count_flops() as counter, torch.inference_mode():
         generator(*inputs, condition_noise=condition_noise)
     trained = _count(generator.refinements) + _count(nn.ModuleList(list(generator.heads)[1:]))
     return Cost(arm, _count(generator), trained, counter.get_total_flops())

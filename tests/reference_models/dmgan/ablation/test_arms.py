@@ -53,6 +53,14 @@ def test_flops_of_a_wider_block_are_those_of_its_convolutions() -> None:
     assert cost(config, "wide").flops - cost(config, "baseline").flops == wider
 
 
+def test_flops_of_the_doubled_features_are_counted_once_as_they_are_convolved() -> None:
+    # `full` has `write_gate`'s products and the response gate's, and convolves [r, r] as r: C of 2C channels to 4C.
+    config, channels, pixels = small_config(), 4, (16**2, 32**2)
+    once = sum(2 * n * 9 * channels * 4 * channels for n in pixels)
+    gate = sum(2 * n * 2 * channels for n in pixels)
+    assert cost(config, "full").flops - cost(config, "write_gate").flops == gate - once
+
+
 def test_the_table_names_every_arm() -> None:
     lines = cost_lines(costs(small_config()))
     assert [line.split()[0] for line in lines] == ["arm", *ARMS]
