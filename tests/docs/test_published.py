@@ -11,6 +11,7 @@ import pytest
 from benchmarks.memory import publish as memory
 from benchmarks.memory import publish_cuda as cuda
 from benchmarks.scaling import publish as scaling
+from reference_models.dmgan.ablation import publish as ablation
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -31,6 +32,15 @@ def test_a_page_holds_the_stored_numbers(
     again = shutil.copy(page, tmp_path / page.name)
     publish(RESULTS, again)
     assert again.read_text() == page.read_text(), f"run `{command}`"
+
+
+def test_the_ablation_page_holds_the_stored_results_and_the_costs_of_the_networks(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "docs" / "results", tmp_path / "results")
+    again = shutil.copy(ROOT / "docs" / "ablation.md", tmp_path)
+    ablation.publish(tmp_path)
+    assert Path(again).read_text() == (ROOT / "docs" / "ablation.md").read_text(), (
+        "run `python -m reference_models.dmgan ablate table`"
+    )
 
 
 def test_a_goal_that_is_missed_is_told_as_missed() -> None:
