@@ -58,9 +58,11 @@ def _parser() -> argparse.ArgumentParser:
 
     shard = forms.add_parser("shard", help="a folder with metadata.jsonl, or a released layout, as shards")
     shard.add_argument("root", type=Path)
-    shard.add_argument("--out", type=Path, required=True)
-    shard.add_argument("--split", default="train")
-    shard.add_argument("--per-shard", type=at_least(1), default=1000)
+    shard.add_argument(
+        "--out", type=Path, required=True, help="folder; the split's shards are a folder in it"
+    )
+    shard.add_argument("--split", default="train", help="which folder of root; default: train")
+    shard.add_argument("--per-shard", type=at_least(1), default=1000, help="images; default: 1000")
     shard.set_defaults(run=_shard)
 
     captions = forms.add_parser("captions", help="random captions, one a line, for sample --captions-file")

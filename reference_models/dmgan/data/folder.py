@@ -15,6 +15,7 @@ import numpy as np
 
 from reference_models.dmgan.data.batch import Item
 from reference_models.dmgan.data.images import open_image, prepare
+from reference_models.dmgan.data.open import split_folder
 from reference_models.dmgan.data.sentences import choose, class_number, known_captions, shorten, text_lines
 from reference_models.dmgan.data.vocabulary import Vocabulary
 from reference_models.dmgan.errors import DataError
@@ -41,7 +42,7 @@ class ImageFolder:
 
     def __init__(self, root: Path | str, split: str, *, size: int = 256, max_words: int = 18) -> None:
         root = Path(root)
-        self.folder = root / split if (root / split).is_dir() else root
+        self.folder = split_folder(root, split, METADATA)
         self.size, self.max_words = size, max_words
         entries = read_metadata(self.folder)
         stored = root / "vocabulary.json"

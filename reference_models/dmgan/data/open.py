@@ -69,3 +69,22 @@ def told_layout(root: Path) -> str:
         f"{root} has no layout that is known: expected CUB_200_2011, train/filenames.pickle, metadata.jsonl, "
         f"{INDEX} or tar files"
     )
+
+
+def split_folder(root: Path, split: str, *patterns: str) -> Path:
+    """``root/<split>`` where there is one, else ``root``: a data set of one split may lie there without a name.
+
+    Args:
+        patterns: of the files that a split has.
+
+    Raises:
+        DataError: ``root`` has splits, and not this one.
+    """
+    if (root / split).is_dir():
+        return root / split
+    if any(any(root.glob(pattern)) for pattern in patterns):
+        return root
+    splits = sorted({path.parent.name for pattern in patterns for path in root.glob(f"*/{pattern}")})
+    if splits:
+        raise DataError(f"`split` must be one of {', '.join(splits)}, the folders of {root}, got {split!r}")
+    return root

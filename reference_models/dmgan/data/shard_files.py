@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reference_models.dmgan.data.images import SUFFIXES
+from reference_models.dmgan.data.open import split_folder
 from reference_models.dmgan.data.sentences import class_number
 from reference_models.dmgan.data.vocabulary import Vocabulary
 from reference_models.dmgan.errors import DataError
@@ -56,7 +57,7 @@ class Place:
 def folder_of(root: Path | str, split: str) -> str:
     """``root/<split>`` where there is one, else ``root``: a path or an address."""
     if not str(root).startswith(ADDRESSES):
-        return str(Path(root) / split) if (Path(root) / split).is_dir() else str(root)
+        return str(split_folder(Path(root), split, INDEX, "*.tar"))
     inside = f"{str(root).rstrip('/')}/{split}"
     with suppress(DataError), _opened(f"{inside}/{INDEX}"):
         return inside

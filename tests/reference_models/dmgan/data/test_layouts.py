@@ -19,7 +19,7 @@ from reference_models.dmgan.data.check import check
 from reference_models.dmgan.data.export import export_birds
 from reference_models.dmgan.data.folder import read_metadata
 from reference_models.dmgan.data.images import crop_to_box, prepare
-from reference_models.dmgan.data.open import open_dataset
+from reference_models.dmgan.data.open import open_dataset, open_folder
 from reference_models.dmgan.data.released_layout import ReleasedLayout
 from reference_models.dmgan.data.sentences import shorten
 from reference_models.dmgan.errors import ConfigError, DataError
@@ -207,6 +207,16 @@ def test_a_folder_and_a_layout_must_be_there(tmp_path: Path) -> None:
         ReleasedLayout(tmp_path, "validation")
     with pytest.raises(DataError, match="no layout that is known"):
         check(tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["folder", "shards"])
+def test_a_split_that_a_folder_lacks_is_told_with_those_it_has(
+    layout: str, exported: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"`split` must be one of test, train, the folders of .*, got 'nope'"):
+        open_folder(exported[layout], "nope")
+    (tmp_path / "alone").symlink_to(exported[layout] / "test")
+    assert len(open_folder(tmp_path / "alone", "nope")) == len(open_folder(exported[layout], "test"))
 
 
 @pytest.mark.parametrize("layout", ["cub", "folder", "shards"])
