@@ -1,7 +1,7 @@
 """Load the library and call every op once, forward and backward, beside the definition: seconds, errors, launches.
 
-``--facts`` calls nothing and tells what is here. ``--built-here`` takes no prebuilt library.
-``--small`` is what a sanitizer watches, ``--large`` what a profiler does.
+``--facts`` calls nothing and tells what is here. ``--built-here`` takes no prebuilt library. ``--large`` compares
+nothing: it is what a profiler watches.
 """
 
 from __future__ import annotations
@@ -23,13 +23,10 @@ from memgan import doctor
 from memgan.backends import native, reference
 from memgan.backends.native import loader
 
-SIZES = {  # B, C, H, W, L, E, M
-    "small": ((2, 5, 3, 7, 5, 6, 9), (2, 64, 8, 16, 18, 33, 70)),
-    "all": (
-        (2, 5, 3, 7, 5, 6, 9), (4, 64, 32, 32, 18, 256, 128), (2, 128, 16, 24, 77, 64, 96), (1, 264, 8, 8, 130, 9, 7)
-    ),
-    "large": ((64, 64, 64, 64, 18, 256, 128), (64, 128, 64, 64, 77, 256, 128)),
-}  # fmt: skip
+SIZES = (  # B, C, H, W, L, E, M
+    (2, 5, 3, 7, 5, 6, 9), (4, 64, 32, 32, 18, 256, 128), (2, 128, 16, 24, 77, 64, 96), (1, 264, 8, 8, 130, 9, 7)
+)  # fmt: skip
+LARGE = ((64, 64, 64, 64, 18, 256, 128), (64, 128, 64, 64, 77, 256, 128))
 # Of the result, relative to its largest value, against the definition in float64.
 WORST = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 4e-2, torch.float16: 5e-3}
 
@@ -108,7 +105,7 @@ def layer(device: str) -> dict[str, Any]:
 
 def profiled(device: str) -> None:
     """One call of each op, forward and backward, at the sizes of the benchmark: on tensor cores, by TF32, without."""
-    for sizes in SIZES["large"]:
+    for sizes in LARGE:
         for dtype, tf32 in ((torch.bfloat16, False), (torch.float32, True), (torch.float32, False)):
             torch.backends.cuda.matmul.allow_tf32 = tf32
             for op, inputs in calls(sizes, dtype, device).items():
@@ -133,28 +130,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "errors": {},
         "wrong": [],
     }
-    which = "large" if arguments.large else "small" if arguments.small else "all"
-    if which == "large":
+    if arguments.large:
         profiled(arguments.device)
         return found
     dtypes = [d for d in WORST if d in native.DTYPES[arguments.device]]
-    for sizes in SIZES[which]:
+    for sizes in SIZES:
         for dtype in dtypes:
             for op, inputs in calls(sizes, dtype, arguments.device).items():
                 name = f"{op} {sizes} {str(dtype).removeprefix('torch.')}"
-                if which == "small":
-                    results(getattr(memgan, op), inputs)
-                    # How far it came, where a sanitizer is slow.
-                    print(f"{time.perf_counter() - begun:.1f} s: {name}", flush=True)
-                    continue
                 worst = found["errors"][name] = compare(op, inputs)
                 if not worst < WORST[dtype]:
                     found["wrong"].append(name)
-    if arguments.device == "cuda":
-        torch.cuda.synchronize()
-    if which == "all":
-        found["doctor"] = doctor.report()
-        found["launches of a layer"] = layer(arguments.device)
+    found["doctor"] = doctor.report()
+    found["launches of a layer"] = layer(arguments.device)
     return found
 
 
@@ -162,7 +150,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.check", description=__doc__)
     parser.add_argument("--facts", action="store_true")
     parser.add_argument("--built-here", action="store_true")
-    parser.add_argument("--small", action="store_true")
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--json", type=Path)

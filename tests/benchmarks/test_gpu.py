@@ -11,8 +11,9 @@ import pytest
 
 from benchmarks.common import commit
 from benchmarks.gpu import __main__ as gpu
-from benchmarks.gpu import suite
+from benchmarks.gpu import sanitizer, suite, watched
 from benchmarks.gpu.parts import PARTS, Part
+from memgan.backends import native
 
 
 def python(code: str) -> Part:
@@ -121,3 +122,45 @@ def test_the_suite_s_settings_do_without_plugins(monkeypatch: pytest.MonkeyPatch
     assert "timeout" not in suite.settings()
     assert "gpu: needs a CUDA device" in suite.settings()
     assert len({part.name for part in PARTS}) == len(PARTS)
+
+
+SANITIZER = """#!{python}
+# Runs the program, after a look at what it would be asked to do.
+import os, subprocess, sys
+words = sys.argv[1:]
+assert words[:2] == ["--tool", os.path.basename(words[1])] and "--error-exitcode" in words
+if "--kernel-name" in words:
+    sys.exit("unknown option --kernel-name")
+code = subprocess.run(words[words.index("9") + 1:]).returncode
+print("========= ERROR SUMMARY: " + ("0 errors" if words[1] != "racecheck" else "1 error"))
+sys.exit(code or 9 * (words[1] == "racecheck"))
+"""
+
+
+def test_a_sanitizer_s_tools_say_what_they_found_and_in_how_many_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if (reason := native.unavailable_reason()) is not None:
+        pytest.skip(f"no native kernels: {reason}")
+    tool = tmp_path / "compute-sanitizer"
+    tool.write_text(SANITIZER.format(python=sys.executable))
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(sanitizer, "SECONDS", 0)
+    found = {
+        name: sanitizer.watch(name, "cpu", "--kernel-name", "ours") for name in ("memcheck", "racecheck")
+    }
+    assert [answer["exit"] for answer in found.values()] == [0, 9]
+    assert [answer["summary"][0].split(": ")[1] for answer in found.values()] == ["0 errors", "1 error"]
+    assert [(answer["calls"], answer["of"]) for answer in found.values()] == [(1, 48)] * 2
+    assert "1 error" in found["racecheck"]["said"]
+    monkeypatch.setattr(sanitizer, "AT_MOST", 0.1)
+    assert "did not end" in sanitizer.watch("memcheck", "cpu")["said"]
+
+
+def test_a_sanitizer_watches_each_op_in_each_dtype() -> None:
+    if (reason := native.unavailable_reason()) is not None:
+        pytest.skip(f"no native kernels: {reason}")
+    found = watched.run("cpu", 1e9)
+    assert found["calls"] == found["of"] == 4 * 3 * 4
+    assert watched.run("cpu", 0)["calls"] == 1
