@@ -9,17 +9,36 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from memgan.backends.native import formulas
+from memgan.backends.native import formulas, pairings
 
-Formula = Callable[..., tuple[Tensor, ...]]
+Products = list[tuple[Tensor, Tensor]]
+# (gradients of the results of an op's backward, some None; its arguments) → results, each with its gradient
+Formula = Callable[..., Products]
 MASK = 3  # place of word_mask among the arguments of the ops that attend
-# The formula of each op's first derivative, and how many tensors the op takes.
+
+
+def _of_backward(backward: Callable[..., tuple[Tensor, ...]]) -> Formula:
+    def products(grads: Sequence[Tensor | None], *arguments: Any) -> Products:
+        return [(result, grad) for result, grad in zip(backward(*arguments), grads) if grad is not None]
+
+    return products
+
+
+def _of_pairing(pairing: Callable[..., Tensor]) -> Formula:
+    def products(grads: Sequence[Tensor | None], *arguments: Any) -> Products:
+        result = pairing(grads, *arguments)
+        return [(result, torch.ones_like(result))]
+
+    return products
+
+
+# What each op's second derivative is the gradient of, and how many tensors the op takes.
 DERIVATIVES: dict[str, tuple[Formula, int]] = {
-    "memory_read": (formulas.read_backward, 4),
-    "memory_refine": (formulas.refine_backward, 6),
-    "memory_write": (formulas.write_backward, 9),
-    "memory_project": (formulas.project_backward, 5),
-    "norm_glu": (formulas.norm_glu_backward, 3),
+    "memory_read": (_of_pairing(pairings.read_pairing), 4),
+    "memory_refine": (_of_pairing(pairings.refine_pairing), 6),
+    "memory_write": (_of_backward(formulas.write_backward), 9),
+    "memory_project": (_of_backward(formulas.project_backward), 5),
+    "norm_glu": (_of_backward(formulas.norm_glu_backward), 3),
 }
 
 
@@ -143,31 +162,24 @@ class _OfNormGlu(Derivatives):
 
 
 def second_derivatives(
-    backward: Callable[..., tuple[Tensor, ...]],
+    formula: Formula,
     tensors: Sequence[Tensor | None],
     options: tuple[Any, ...],
     grads: Sequence[Tensor | None],
 ) -> tuple[Tensor | None, ...]:
-    """Derivatives of ``backward(*tensors, *options)``: ``grads`` of its results → gradients of its ``tensors``.
+    """``grads`` of the results of an op's backward → gradients of ``tensors``, its arguments before ``options``.
 
     Each tensor gets an alias, so that only its direct use counts. Where a graph of this is wanted in turn the
     aliases keep their history, and third derivatives are exact too.
     """
     if torch._C._are_functorch_transforms_active():
-        return _transformable_second_derivatives(backward, tensors, options, grads)
+        return _transformable_second_derivatives(formula, tensors, options, grads)
     higher = torch.is_grad_enabled()
     with torch.enable_grad():
         aliases = [_alias(tensor, higher) for tensor in tensors]
-        results = backward(*aliases, *options)
-        pairs = [(result, grad) for result, grad in zip(results, grads) if grad is not None]
         wanted = [alias for alias in aliases if alias is not None and alias.requires_grad]
-        given = torch.autograd.grad(
-            [result for result, _ in pairs],
-            wanted,
-            [grad for _, grad in pairs],
-            create_graph=higher,
-            allow_unused=True,
-        )
+        results, given_to = zip(*formula(grads, *aliases, *options))
+        given = torch.autograd.grad(results, wanted, given_to, create_graph=higher, allow_unused=True)
     found = iter(given)
     return tuple(next(found) if alias is not None and alias.requires_grad else None for alias in aliases)
 
@@ -181,7 +193,7 @@ def _alias(tensor: Tensor | None, higher: bool) -> Tensor | None:
 
 
 def _transformable_second_derivatives(
-    backward: Formula,
+    formula: Formula,
     tensors: Sequence[Tensor | None],
     options: tuple[Any, ...],
     grads: Sequence[Tensor | None],
@@ -189,13 +201,13 @@ def _transformable_second_derivatives(
     """:func:`second_derivatives` by a transform, which other transforms can go on from."""
     places = [index for index, x in enumerate(tensors) if x is not None and x.is_floating_point()]
 
-    def of_places(*given: Tensor) -> tuple[Tensor, ...]:
+    def of_places(*given: Tensor) -> Tensor:
         arguments = list(tensors)
         for index, value in zip(places, given):
             arguments[index] = value
-        return backward(*arguments, *options)
+        products = [(result * grad).sum() for result, grad in formula(grads, *arguments, *options)]
+        return torch.stack(products).sum()
 
-    results, pull = cast(Any, torch.func.vjp(of_places, *(tensors[index] for index in places)))
-    cotangents = tuple(torch.zeros_like(x) if grad is None else grad for x, grad in zip(results, grads))
-    found = dict(zip(places, pull(cotangents)))
+    product, pull = cast(Any, torch.func.vjp(of_places, *(tensors[index] for index in places)))
+    found = dict(zip(places, pull(torch.ones_like(product))))
     return tuple(found.get(index) for index in range(len(tensors)))

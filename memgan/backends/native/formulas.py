@@ -1,4 +1,4 @@
-"""First derivatives in plain PyTorch: what the backward kernels compute, and what second derivatives come from.
+"""First derivatives in plain PyTorch: what the backward kernels compute.
 
 Axis letters: B images, C channels, D channels of the values, E word features, M memory channels, L words,
 N = H * W pixels.
@@ -13,12 +13,14 @@ from torch.nn.functional import linear
 from memgan.backends.reference.memory_read import attend
 
 
-def _masked(tensor: Tensor, mask: Tensor | None) -> Tensor:
+def masked(tensor: Tensor, mask: Tensor | None) -> Tensor:
+    """``tensor`` (B, L, ...) with zeros where ``mask`` (B, L) is False."""
     return tensor if mask is None else tensor.masked_fill(~mask[:, :, None], 0.0)
 
 
-def _softmax_backward(attention: Tensor, grad: Tensor, scale: float) -> Tensor:
-    return attention * (grad - (attention * grad).sum(1, keepdim=True)) * scale
+def softmax_backward(attention: Tensor, grad: Tensor) -> Tensor:
+    """``grad`` of the attention → that of the scores. The derivative is symmetric: changes of scores → of attention."""
+    return attention * (grad - (attention * grad).sum(1, keepdim=True))
 
 
 def read_backward(
@@ -31,7 +33,7 @@ def read_backward(
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of features, keys and values."""
-    k, v, r = _masked(keys, word_mask), _masked(values, word_mask), image_features.flatten(2)
+    k, v, r = masked(keys, word_mask), masked(values, word_mask), image_features.flatten(2)
     attention = attend(torch.bmm(k, r) * scale, None if word_mask is None else word_mask[:, :, None]).to(
         r.dtype
     )
@@ -39,7 +41,7 @@ def read_backward(
     of_attention = torch.bmm(v, given)
     if grad_attention is not None:
         of_attention = of_attention + grad_attention.flatten(2)
-    scores = _softmax_backward(attention, of_attention, scale)
+    scores = softmax_backward(attention, of_attention) * scale
     of_values = torch.bmm(attention, given.transpose(1, 2))
     of_keys = torch.bmm(scores, r.transpose(1, 2))
     of_features = torch.bmm(k.transpose(1, 2), scores).view_as(image_features)
@@ -62,7 +64,7 @@ def refine_backward(
     What was read enters only through its products with G and with the gate's weight, and both are sums over words.
     """
     channels = image_features.shape[1]
-    k, v, r = _masked(keys, word_mask), _masked(values, word_mask), image_features.flatten(2)
+    k, v, r = masked(keys, word_mask), masked(values, word_mask), image_features.flatten(2)
     by_image, by_read = gate_weight[0, :channels], gate_weight[0, channels:]
     attention = attend(torch.bmm(k, r) * scale, None if word_mask is None else word_mask[:, :, None]).to(
         r.dtype
@@ -80,7 +82,7 @@ def refine_backward(
     of_attention = gate * products + of_logit * value_gate[:, :, None]
     if grad_attention is not None:
         of_attention = of_attention + grad_attention.flatten(2)
-    scores = _softmax_backward(attention, of_attention, scale)
+    scores = softmax_backward(attention, of_attention) * scale
     read_sum = (attention * of_logit).sum(2)  # (B, L)
     of_features = (1 - gate) * given + of_logit * by_image[:, None] + torch.bmm(k.transpose(1, 2), scores)
     of_keys = torch.bmm(scores, r.transpose(1, 2))
@@ -104,7 +106,7 @@ def write_backward(
     word_mask: Tensor | None,  # (B, L) bool
 ) -> tuple[Tensor, ...]:
     """Gradients of the eight arguments between ``grad_memory`` and the mask, in order."""
-    words = _masked(words, word_mask)
+    words = masked(words, word_mask)
     from_words = linear(words, word_weight, word_bias)
     from_image = linear(image_summary, image_weight, image_bias)
     logit = linear(words, gate_word) + linear(image_summary, gate_image)[:, None]
@@ -116,7 +118,7 @@ def write_backward(
     rows, of_rows = words.flatten(0, 1), of_words.flatten(0, 1)
     of_image_logit = of_logit.sum(1)  # (B, 1)
     return (
-        _masked(of_words @ word_weight + of_logit * gate_word[0], word_mask),
+        masked(of_words @ word_weight + of_logit * gate_word[0], word_mask),
         of_image @ image_weight + of_image_logit * gate_image[0],
         of_rows.T @ rows,
         of_rows.sum(0),
