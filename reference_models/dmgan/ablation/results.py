@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import subprocess
 import time
@@ -13,7 +12,7 @@ import torch
 
 from reference_models.dmgan.errors import DataError
 from reference_models.dmgan.evaluation.protocol import differences
-from reference_models.dmgan.files import write_atomically
+from reference_models.dmgan.files import locked, write_atomically
 
 NAME = "results.jsonl"
 
@@ -45,8 +44,7 @@ def commit_of(folder: Path) -> tuple[str, bool | None]:
 def collect(out: Path) -> Path:
     """Write ``results.jsonl`` anew from every run's own result, ordered by seed and run."""
     path = out / NAME
-    with open(out / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # or a process that looked earlier could write later
+    with locked(out / ".lock", wait=True):  # or a process that looked earlier could write later
         found = [json.loads(result.read_text()) for result in out.glob("seed*/*/result.json")]
         lines = sorted(found, key=lambda line: (line["seed"], line["run"]))
         with write_atomically(path) as temporary:

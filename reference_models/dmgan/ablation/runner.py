@@ -9,12 +9,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -30,7 +28,7 @@ from reference_models.dmgan.ablation.results import code_facts, collect, read_re
 from reference_models.dmgan.ablation.training import FIRST, ArmTrainer, FirstImage, first_config
 from reference_models.dmgan.data.batch import CaptionedImages
 from reference_models.dmgan.errors import ConfigError
-from reference_models.dmgan.files import write_atomically
+from reference_models.dmgan.files import locked, write_atomically
 from reference_models.dmgan.training.log import read_log
 from reference_models.dmgan.training.train import Trainer
 from reference_models.dmgan.training.weights import Encoders
@@ -71,7 +69,7 @@ class Ablation:
                 folder = self.folder(seed, run)
                 if finished(folder) or not (run == FIRST or finished(self.folder(seed, FIRST))):
                     continue
-                with locked(folder) as mine:
+                with locked(folder / ".lock") as mine:
                     if not mine or finished(folder):
                         continue
                     left = None if deadline is None else (deadline - time.monotonic()) / 60
@@ -185,19 +183,6 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
     """From now on the run in ``folder`` is finished."""
     with write_atomically(folder / "result.json") as temporary:
         temporary.write_text(json.dumps(result) + "\n")
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[bool]:
-    """Whether this process alone holds ``folder`` while the block runs; a process that dies lets go."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 def embedded_scores(networks: Path, say: Callable[[str], None] = lambda _: None, *, batch: int = 50) -> Score:

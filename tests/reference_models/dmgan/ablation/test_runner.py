@@ -12,11 +12,12 @@ import torch
 
 from reference_models.dmgan.ablation.plan import Plan, encoder_digests
 from reference_models.dmgan.ablation.results import key_of, read_results
-from reference_models.dmgan.ablation.runner import Ablation, embedded_scores, finished, locked
+from reference_models.dmgan.ablation.runner import Ablation, embedded_scores, finished
 from reference_models.dmgan.ablation.training import ArmTrainer, load_arm
 from reference_models.dmgan.config import birds_demo
 from reference_models.dmgan.errors import ConfigError, DataError
 from reference_models.dmgan.evaluation.store import SHIPPED
+from reference_models.dmgan.files import locked
 from reference_models.dmgan.training.loader import batches
 from tests.reference_models.dmgan.ablation.conftest import (
     STEPS,
@@ -210,7 +211,7 @@ def test_a_run_in_other_hands_is_left_alone(ablation: Make, tmp_path: Path) -> N
     plan = small_plan(seeds=(0, 1), arms=("full",))
     said: list[str] = []
     mine = ablation(plan, said=said)
-    with locked(mine.folder(0, "first")) as held:
+    with locked(mine.folder(0, "first") / ".lock") as held:
         assert held
         assert not mine.run()
     assert "2 runs are in the hands of another process" in said[-1]
