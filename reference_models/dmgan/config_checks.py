@@ -45,7 +45,7 @@ class Bounds:
         return f"{low} and {'less than' if self.below else 'at most'} {self.most:g}"
 
 
-COUNT, NONE_OR_MORE, SEED = Bounds(1), Bounds(0), Bounds(0)
+COUNT, NONE_OR_MORE, SEED = Bounds(1), Bounds(0), Bounds(0, 2**63 - 1)
 POSITIVE, WEIGHT = Bounds(0, above=True), Bounds(0)
 RATE = Bounds(0)  # of learning; 0: it stays as it is
 PROBABILITY = Bounds(0, 1, below=True)
@@ -83,7 +83,7 @@ OF = {
         "generator_learning_rate": RATE,
         "discriminator_learning_rate": RATE,
         "betas": PROBABILITY,
-        "ema_decay": Bounds(0, 1),
+        "ema_decay": PROBABILITY,
         "seed": SEED,
         "log_every": COUNT,
         "sample_every": COUNT,

@@ -6,10 +6,13 @@ import argparse
 import dataclasses
 import textwrap
 from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
 from reference_models.dmgan.config import CONFIGS, Config, named
 from reference_models.dmgan.config_checks import unchecked
 from reference_models.dmgan.errors import ConfigError
+from reference_models.dmgan.files import locked
 
 
 def split_config(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Config]:
@@ -54,3 +57,13 @@ def set_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def hold(out: Path, held: ExitStack) -> None:
+    """Keep other processes from ``out`` until ``held`` ends: two runs would mix their checkpoints and logs.
+
+    Raises:
+        ConfigError: another process holds it.
+    """
+    if not held.enter_context(locked(out / ".lock")):
+        raise ConfigError(f"another process trains in {out}: wait for its end, or choose another --out")

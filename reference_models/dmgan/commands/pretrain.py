@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 
-from reference_models.dmgan.commands.options import set_threads, split_config
+from reference_models.dmgan.commands.options import hold, set_threads, split_config
 from reference_models.dmgan.errors import ConfigError
 
 
@@ -14,6 +15,11 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for encoders, vocabulary and log")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
+    parser.add_argument(
+        "--changed",
+        action="store_true",
+        help="with --resume: go on with another learning rate, precision or length",
+    )
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--device", default="cpu")
     options, config = split_config(argv, parser)
@@ -31,8 +37,11 @@ def main(argv: list[str]) -> int:
     from reference_models.dmgan.training.pretrain import Pretrainer, pretrain_size
 
     world, device = join(options.device)
+    held = ExitStack()
 
     def prepared() -> CaptionedImages:
+        if world.first:
+            hold(options.out, held)
         if checkpoints(options.out / "checkpoints") and not options.resume:
             raise ConfigError(
                 f"{options.out} holds a run already: add --resume to go on, or choose another --out"
@@ -45,7 +54,7 @@ def main(argv: list[str]) -> int:
         trainer = Pretrainer(config, images, options.out, device=device, world=world)
 
         def resumed() -> None:
-            if options.resume and not trainer.resume():
+            if options.resume and not trainer.resume(changed=options.changed):
                 raise ConfigError(f"--resume: there is no checkpoint in {options.out / 'checkpoints'}")
 
         together(world, "the run cannot go on", resumed)
@@ -53,7 +62,8 @@ def main(argv: list[str]) -> int:
         trainer.run()
 
     try:
-        run()
+        with held:
+            run()
     finally:
         leave()
     return 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 
-from reference_models.dmgan.commands.options import set_threads, split_config
+from reference_models.dmgan.commands.options import hold, set_threads, split_config
 from reference_models.dmgan.errors import ConfigError
 
 
@@ -20,6 +21,11 @@ def main(argv: list[str]) -> int:
         help="a model's folder, whose networks the run begins with; fresh optimisers",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
+    parser.add_argument(
+        "--changed",
+        action="store_true",
+        help="with --resume: go on with other learning rates or another precision",
+    )
     parser.add_argument("--minutes", type=float, help="stop after this long, saved")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--device", default="cpu")
@@ -35,6 +41,7 @@ def main(argv: list[str]) -> int:
     from reference_models.dmgan.training.facts import check_share, run_facts
     from reference_models.dmgan.training.train import Trainer
     from reference_models.dmgan.training.weights import (
+        ORIGIN,
         Encoders,
         load_encoders,
         starting_networks,
@@ -47,9 +54,12 @@ def main(argv: list[str]) -> int:
             "give `--encoders DIR`, what `pretrain` wrote, or `--start-from DIR`, a model's folder"
         )
     world, device = join(options.device)
+    held = ExitStack()
 
     def prepared() -> tuple[Encoders, CaptionedImages, tuple[Generator, ModuleList] | None]:
         check_share(config, world)
+        if world.first:
+            hold(options.out, held)
         if checkpoints(options.out / "checkpoints") and not options.resume:
             raise ConfigError(
                 f"{options.out} holds a run already: add --resume to go on, or choose another --out"
@@ -58,7 +68,9 @@ def main(argv: list[str]) -> int:
         start = None
         if options.start_from and not options.resume:
             start = starting_networks(options.start_from, config)
-            if world.first:
+        if world.first and not options.resume:
+            (options.out / ORIGIN).unlink(missing_ok=True)  # of a run that ended before its first checkpoint
+            if options.start_from:
                 write_origin(options.out, options.start_from)
         return load_encoders(source, config), images, start
 
@@ -68,7 +80,7 @@ def main(argv: list[str]) -> int:
         trainer = Trainer(config, images, encoders, options.out, device=device, start_from=start, world=world)
 
         def resumed() -> None:
-            if options.resume and not trainer.resume():
+            if options.resume and not trainer.resume(changed=options.changed):
                 raise ConfigError(f"--resume: there is no checkpoint in {options.out / 'checkpoints'}")
 
         together(world, "the run cannot go on", resumed)
@@ -76,7 +88,8 @@ def main(argv: list[str]) -> int:
         trainer.run(minutes=options.minutes)
 
     try:
-        run()
+        with held:
+            run()
     finally:
         leave()
     return 0

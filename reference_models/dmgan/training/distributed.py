@@ -49,6 +49,12 @@ def usable_device(name: str) -> torch.device:
         raise ConfigError(f"`--device {name}` is no device: cpu, cuda or cuda:0, cuda:1, ...") from error
     if device.type == "meta":
         raise ConfigError("`--device meta` computes nothing: cpu, cuda or cuda:0, cuda:1, ...")
+    if device.type != "cuda":
+        try:
+            torch.empty(1, device=device)
+        except (RuntimeError, NotImplementedError) as error:
+            why = str(error).splitlines()[0]
+            raise ConfigError(f"`--device {name}`: torch has no such device here ({why})") from error
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type == "cuda" and (device.index or 0) >= count:
         raise ConfigError(f"`--device {name}`: torch sees {count} GPUs here")

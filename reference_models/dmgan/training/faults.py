@@ -48,7 +48,10 @@ def explanation(error: BaseException) -> str | None:
     if isinstance(error, (CheckpointError, DataError)):
         return text
     if isinstance(error, torch.OutOfMemoryError):
-        return "the GPU's memory is full: lower --train.batch-size or add --train.checkpoint-activations"
+        return (
+            "the GPU's memory is full: add --train.checkpoint-activations, which changes no number, or begin anew with "
+            "a lower --train.batch-size"
+        )
     if worker := _WORKER.search(text):
         return (
             f"process {worker[1].strip()}, which prepared images, {worker[2].strip()}: often memory ran out, "

@@ -38,8 +38,8 @@ class Guards:
         if self._in_a_row >= PATIENCE:
             raise TrainingStopped(
                 f"step {step}: the last {PATIENCE} steps gave losses or gradients that are not finite "
-                f"({', '.join(broken)}); go on from an earlier checkpoint with a lower learning rate or "
-                "--train.precision float32"
+                f"({', '.join(broken)}); go on by --resume --changed with a lower learning rate or --train.precision "
+                "float32, or from an earlier checkpoint: move the later files away"
             )
         return False
 
@@ -51,6 +51,7 @@ class Guards:
         if len(self._flat) == PATIENCE and max(self._flat) < FLAT:
             raise TrainingStopped(
                 f"step {step}: the generator has collapsed: its images differ {share:.4f} times as much as real ones "
-                f"in the last {PATIENCE} looks; go on from an earlier checkpoint"
+                f"in the last {PATIENCE} looks; go on from an earlier checkpoint: move the later files away, then "
+                "--resume --changed with a lower learning rate"
             )
         return share

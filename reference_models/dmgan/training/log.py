@@ -6,9 +6,11 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from reference_models.dmgan.errors import ConfigError
 from reference_models.dmgan.files import write_atomically
 
 
@@ -69,7 +71,8 @@ class TrainingLog:
             self._bar.stop()
         if self._board is not None:
             self._board.close()
-        self._file.close()
+        with suppress(OSError):  # a full disk, which a line has told already
+            self._file.close()
 
     def _show(self, done: int, values: dict[str, Any], rate: float) -> None:
         if self.quiet:
@@ -127,7 +130,7 @@ def _tensorboard(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ImportError(
+        raise ConfigError(
             "TensorBoard was asked for and is not installed: pip install tensorboard"
         ) from error
     return SummaryWriter(folder / "tensorboard")

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import torch
 
-from reference_models.dmgan.config import Config
+from reference_models.dmgan.config import (
+    Config,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    LossConfig,
+    TrainConfig,
+)
 from reference_models.dmgan.data.batch import Batch, CaptionedImages
-from reference_models.dmgan.errors import TrainingStopped
+from reference_models.dmgan.errors import ConfigError, TrainingStopped
 from reference_models.dmgan.image_encoder import build_image_encoder, trained_parameters
 from reference_models.dmgan.text_encoder import TextEncoder
 from reference_models.dmgan.training.checkpoint import (
@@ -22,7 +29,7 @@ from reference_models.dmgan.training.checkpoint import (
 )
 from reference_models.dmgan.training.damsm import gathered_damsm
 from reference_models.dmgan.training.distributed import World, agree, all_objects, largest, mean, parallel
-from reference_models.dmgan.training.facts import check_config, check_world, data_facts
+from reference_models.dmgan.training.facts import check_config, check_kind, check_world, data_facts
 from reference_models.dmgan.training.faults import explained
 from reference_models.dmgan.training.loader import batches
 from reference_models.dmgan.training.log import TrainingLog
@@ -32,9 +39,18 @@ from reference_models.dmgan.training.weights import Encoders, save_encoders
 
 LOOKS = 20  # lines of the log, and checkpoints, of a whole run
 KEEP = 2  # checkpoints
-# What may change from a checkpoint to the run that goes on, and what pre-training does not read.
-FREE = {"data": {"workers", "root"}, "pretrain": {"images"}}
-IGNORED = {"train", "generator", "discriminator"}
+FREE = {"data": {"workers", "root"}}  # what changes no number
+CHANGEABLE = {"pretrain": {"learning_rate", "images"}, "train": {"precision"}}
+# Of all other sections pre-training reads the temperatures of the losses, and the precision.
+IGNORED = {
+    section: {field.name for field in fields(kind)} - read
+    for section, kind, read in (
+        ("train", TrainConfig, {"precision"}),
+        ("loss", LossConfig, {"gamma1", "gamma2", "gamma3"}),
+        ("generator", GeneratorConfig, set()),
+        ("discriminator", DiscriminatorConfig, set()),
+    )
+}
 
 
 class Pretrainer:
@@ -54,6 +70,10 @@ class Pretrainer:
         world: World | None = None,
         quiet: bool = False,
     ) -> None:
+        if config.train.precision == "float16":
+            raise ConfigError(
+                "`train.precision` must be float32 or bfloat16 in pre-training, which scales no loss, got 'float16'"
+            )
         self.config, self.images, self.out, self.device = config, images, out, torch.device(device)
         self.world = world or World()
         self.quiet = quiet or not self.world.first
@@ -79,19 +99,33 @@ class Pretrainer:
         """How many steps the whole run has."""
         return max(1, self.config.pretrain.images // self.config.pretrain.batch_size)
 
-    def resume(self) -> bool:
-        """Go on from the newest whole checkpoint of ``out``. False: there is none."""
+    def resume(self, *, changed: bool = False) -> bool:
+        """Go on from the newest whole checkpoint of ``out``. False: there is none.
+
+        ``changed``: with this configuration's learning rate, images and precision where they are others.
+        """
         found = latest_checkpoint(self.out / "checkpoints", self.device)
         if found is None:
             return False
         path, state = found
-        check_config(path, Config.from_dict(state["config"]), self.config, free=FREE, ignored=IGNORED)
+        check_kind(path, state, "text", "pretrain")
+        changes = check_config(
+            path,
+            Config.from_dict(state["config"]),
+            self.config,
+            free=FREE,
+            ignored=IGNORED,
+            changeable=CHANGEABLE,
+            changed=changed,
+        )
         check_world(path, state["random"], self.world)
         self.encoders.text.load_state_dict(state["text"])
         self.encoders.image.load_state_dict(state["image"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         restore_random_state(state["random"][self.world.rank])
+        for change in changes if not self.quiet else []:
+            print(change)
         return True
 
     def save(self) -> None:
@@ -139,7 +173,7 @@ class Pretrainer:
                     if largest(self.world, int(asked()), self.device):
                         self.save()
                         raise TrainingStopped(
-                            f"pretrain stopped after step {self.step} of {self.steps}, saved; "
+                            f"stopped after step {self.step} of {self.steps}, saved; "
                             "the same command with --resume goes on"
                         )
         finally:
@@ -184,8 +218,8 @@ class Pretrainer:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingStopped(
-                f"pretrain: the loss of step {self.step} is {value}; lower --pretrain.learning-rate, or go on "
-                "from the last checkpoint with --resume"
+                f"the loss of step {self.step} is {value}; go on from the last checkpoint by --resume --changed with a "
+                "lower --pretrain.learning-rate"
             )
         return value
 
@@ -210,10 +244,12 @@ def pretrain_size(config: Config) -> int:
 @torch.no_grad()
 def retrieval_accuracy(encoders: Encoders, batch: Batch) -> float:
     """Share of images whose own sentence is nearest to their code among the batch's."""
-    training = encoders.text.training
+    training = encoders.text.training, encoders.image.training
     encoders.text.eval()
+    encoders.image.eval()  # or a look would move the averages of its BatchNorm
     _, sentence = encoders.text(batch.captions, batch.lengths)
-    encoders.text.train(training)
     _, code = encoders.image(batch.images[-1])
+    for encoder, before in zip((encoders.text, encoders.image), training):
+        encoder.train(before)
     similarity = torch.nn.functional.normalize(code) @ torch.nn.functional.normalize(sentence).t()
     return float((similarity.argmax(1) == torch.arange(len(batch), device=code.device)).float().mean())

@@ -76,6 +76,16 @@ class AdversarialStep:
         self.dtype = PRECISIONS[config.train.precision]
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
 
+    def take_learning_rates(self) -> None:
+        """The configuration's, where an optimiser's stored state has others."""
+        train = self.config.train
+        for optimizer, rate in (
+            (self.generator_optimizer, train.generator_learning_rate),
+            (self.discriminator_optimizer, train.discriminator_learning_rate),
+        ):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
     def autocast(self) -> AbstractContextManager[None]:
         """Mixed precision as configured; off for float32."""
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
@@ -162,21 +172,18 @@ class AdversarialStep:
         optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         if self.scaler.is_enabled():
-            self.scaler.step(optimizer)
-            return bool(torch.isfinite(loss))
+            self.scaler.unscale_(optimizer)
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         norms = torch._foreach_norm(gradients)
         finite = all_true(
             self.world, torch.isfinite(loss.detach()) & torch.isfinite(torch.stack(norms).sum())
         )
         if finite:
-            optimizer.step()
+            self.scaler.step(optimizer)
         return finite
 
     def _skipped(self, which: str) -> dict[str, Tensor]:
-        """What the guards count where losses may be finite and a gradient is not. The loss scaler counts for itself."""
-        if self.scaler.is_enabled():
-            return {}
+        """What the guards count where losses may be finite and a gradient is not."""
         return {f"gradient of the {which}": torch.full((), torch.nan, device=self.device)}
 
 

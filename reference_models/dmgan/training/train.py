@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from memgan import fold_batchnorm
-from reference_models.dmgan.config import Config
+from reference_models.dmgan.config import Config, PretrainConfig
 from reference_models.dmgan.data.batch import Batch, CaptionedImages
 from reference_models.dmgan.discriminator import build_discriminators
 from reference_models.dmgan.errors import ConfigError
@@ -28,6 +28,7 @@ from reference_models.dmgan.training.ema import ExponentialMovingAverage
 from reference_models.dmgan.training.facts import (
     check_config,
     check_encoders,
+    check_kind,
     check_vocabulary,
     check_world,
     data_facts,
@@ -45,8 +46,18 @@ from reference_models.dmgan.training.weights import Encoders, save_model, write_
 # Fields that may differ between a checkpoint and the run that goes on from it: they change no number of a step.
 FREE = {
     "data": {"workers", "root"},
-    "train": {"images", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints", "tensorboard"},
+    "train": {
+        "images",
+        "log_every",
+        "sample_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "tensorboard",
+        "checkpoint_activations",
+    },
 }
+CHANGEABLE = {"train": {"generator_learning_rate", "discriminator_learning_rate", "precision"}}
+PRETRAIN_ONLY = {"pretrain": {field.name for field in fields(PretrainConfig)}}
 
 
 class Trainer:
@@ -98,13 +109,25 @@ class Trainer:
         """How many steps the whole run has."""
         return max(1, self.config.train.images // self.config.train.batch_size)
 
-    def resume(self) -> bool:
-        """Go on from the newest whole checkpoint of ``out``. False: there is none."""
+    def resume(self, *, changed: bool = False) -> bool:
+        """Go on from the newest whole checkpoint of ``out``. False: there is none.
+
+        ``changed``: with the learning rates and the precision of this run's configuration where they are others.
+        """
         found = latest_checkpoint(self.out / "checkpoints", self.device)
         if found is None:
             return False
         path, state = found
-        check_config(path, Config.from_dict(state["config"]), self.config, free=FREE, ignored={"pretrain"})
+        check_kind(path, state, "generator", "train")
+        changes = check_config(
+            path,
+            Config.from_dict(state["config"]),
+            self.config,
+            free=FREE,
+            ignored=PRETRAIN_ONLY,
+            changeable=CHANGEABLE,
+            changed=changed,
+        )
         check_world(path, state["random"], self.world)
         check_encoders(path, state.get("encoders"), self.encoders_digest)
         self.networks.generator.load_state_dict(state["generator"])
@@ -113,10 +136,14 @@ class Trainer:
         self.networks.discriminators.load_state_dict(state["discriminators"])
         self.update.generator_optimizer.load_state_dict(state["generator_optimizer"])
         self.update.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
-        self.update.scaler.load_state_dict(state["scaler"])
+        self.update.take_learning_rates()
+        if state["scaler"]:  # of a run in float16
+            self.update.scaler.load_state_dict(state["scaler"])
         self.guards.skipped = state["skipped"]
         self.step = state["step"]
         restore_random_state(state["random"][self.world.rank])
+        for change in changes if not self.quiet else []:
+            print(change)
         return True
 
     def state(self) -> dict[str, Any]:

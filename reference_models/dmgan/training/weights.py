@@ -31,6 +31,8 @@ from reference_models.dmgan.state_file import sha256
 from reference_models.dmgan.text_encoder import TextEncoder
 from reference_models.dmgan.training.log import read_log
 
+ORIGIN = "started_from.json"  # in a run's folder
+
 
 @dataclass(frozen=True)
 class Encoders:
@@ -181,11 +183,11 @@ def write_origin(run: Path, folder: Path) -> None:
         "how": json.loads(how.read_text()) if how.is_file() else None,
         "log": read_log(log) if log.is_file() else [],
     }
-    with write_atomically(run / "started_from.json") as temporary:
+    with write_atomically(run / ORIGIN) as temporary:
         temporary.write_text(json.dumps(origin) + "\n")
 
 
 def read_origin(run: Path) -> dict[str, Any] | None:
     """What :func:`write_origin` wrote; None: the run began with fresh networks."""
-    path = run / "started_from.json"
+    path = run / ORIGIN
     return json.loads(path.read_text()) if path.is_file() else None
