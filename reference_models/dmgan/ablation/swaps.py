@@ -27,6 +27,7 @@ from reference_models.dmgan.evaluation.store import SHIPPED, load_network
 from reference_models.dmgan.generator import Generator
 from reference_models.dmgan.sampling import load_model
 from reference_models.dmgan.state_file import sha256
+from reference_models.dmgan.training.weights import model_folder
 
 
 def swap_scores(
@@ -115,8 +116,7 @@ def swaps_of(
         data_seed=model.config.data.seed,
         **options,
     )
-    weights = folder / "generator.safetensors"
-    weights = weights if weights.is_file() else folder / "export" / "generator.safetensors"
+    weights = model_folder(folder) / "generator.safetensors"
     result["model"] = f"Model {model.config.name}, generator sha256 {sha256(weights)[:16]}."
     return result | code_facts()
 

@@ -132,6 +132,7 @@ def _model(options: Evaluate) -> dict[str, Any]:
     from reference_models.dmgan.sampling import load_model
     from reference_models.dmgan.state_file import sha256
     from reference_models.dmgan.training.distributed import join, leave, together
+    from reference_models.dmgan.training.weights import model_folder
 
     protocol = options.protocol or "embedded"
     if protocol not in ("embedded", "selection"):
@@ -162,8 +163,7 @@ def _model(options: Evaluate) -> dict[str, Any]:
     finally:
         leave()
     if result:
-        file = folder / "generator.safetensors"
-        result["generator_sha256"] = sha256(file if file.exists() else folder / "export" / file.name)
+        result["generator_sha256"] = sha256(model_folder(folder) / "generator.safetensors")
     return result
 
 

@@ -14,7 +14,7 @@ class Retrieval:
     """Draw a data set's captions and ask the model's own encoders which caption each image has, of a hundred."""
 
     model: Path
-    """folder of a model with its image encoder, as `import` and `train` write it"""
+    """folder of a model with its image encoder, as `import` writes it, or of a run of `train`"""
     data: Path
     """folder of the data set"""
     split: str = "test"

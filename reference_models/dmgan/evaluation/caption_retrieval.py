@@ -27,7 +27,7 @@ from reference_models.dmgan.evaluation.protocol import Protocol
 from reference_models.dmgan.evaluation.store import file_sha256
 from reference_models.dmgan.metrics import r_precision
 from reference_models.dmgan.sampling import SampledModel, generate, load_model
-from reference_models.dmgan.training.weights import load_encoders
+from reference_models.dmgan.training.weights import load_encoders, model_folder
 
 DISTRACTORS = 99
 SPLITS = 10
@@ -100,13 +100,13 @@ def score_retrieval(
     device: str = "cpu",
     say: Say = lambda _: None,
 ) -> dict[str, Any]:
-    """The result of drawing ``count`` images of the split's captions with the model in ``folder``.
+    """The result of drawing ``count`` images of the split's captions with the model in ``folder``, its own or a run's.
 
     Raises:
         DataError: the data's words are not the model's, so that word ids would mean other words.
         FileNotFoundError: the model or its image encoder, or the data, is missing.
     """
-    layout = layout or told_layout(root)
+    folder, layout = model_folder(folder), layout or told_layout(root)
     model = load_model(folder, device=device)
     encoder = load_encoders(folder, model.config).image.to(device)
     images = open_folder(root, split, layout=layout, size=model.generator.config.sizes[-1])

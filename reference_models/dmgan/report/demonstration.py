@@ -42,8 +42,9 @@ def demonstrate(demo: Demo, say: Callable[[str], None], *, began: float | None =
         FileNotFoundError: weights are missing; the message says what makes them.
     """
     clock = Clock(time.monotonic() if began is None else began, say)
-    if (demo.model / "export").is_dir():  # a run's folder
-        demo = replace(demo, model=demo.model / "export")
+    from reference_models.dmgan.training.weights import model_folder
+
+    demo = replace(demo, model=model_folder(demo.model))
     check_weights(demo)
     demo.out.mkdir(parents=True, exist_ok=True)
     from reference_models.dmgan.sampling import load_model

@@ -17,6 +17,7 @@ from reference_models.dmgan.report.explain import explain
 from reference_models.dmgan.report.measured import scores_of
 from reference_models.dmgan.sampling import SampledModel, load_model
 from reference_models.dmgan.state_file import sha256
+from reference_models.dmgan.training.weights import model_folder
 
 BUILT_IN = 8  # captions
 
@@ -95,11 +96,6 @@ def swapped(
 
     network = load_network("judge", networks or SHIPPED) if judge else None
     return tuple(swaps(model, [picture.caption for picture in pictures], network, seed=seed))
-
-
-def model_folder(folder: Path) -> Path:
-    """Where the weights are: a run keeps them in ``export``."""
-    return folder if (folder / "generator.safetensors").is_file() else folder / "export"
 
 
 def title(model: SampledModel) -> str:

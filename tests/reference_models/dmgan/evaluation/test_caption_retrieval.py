@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -90,11 +91,13 @@ def test_a_model_is_scored_the_same_whatever_the_batch(model_folder: Path, root:
     assert len(protocol["extractors"]["image_encoder"]) == 64
 
 
-def test_the_command_writes_the_result(
+def test_the_command_takes_a_run_and_writes_the_result(
     model_folder: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "result.json"
-    argv = ["--model", str(model_folder), "--data", str(root), "--count", "12", "--out", str(out)]
+    run = tmp_path / "run"
+    shutil.copytree(model_folder, run / "export")
+    argv = ["--model", str(run), "--data", str(root), "--count", "12", "--out", str(out)]
     assert evaluate_retrieval.main(argv) == 0
     printed = capsys.readouterr().out
     assert "R-precision by the release's rule" in printed
