@@ -20,7 +20,8 @@ class Options:
     out: Path = Path("report.html")
     """the page"""
     result: Path | None = None
-    """what `evaluate --out` wrote; default: evaluation.json in the model's folder, if it is there"""
+    """what `evaluate --out` wrote; default: evaluation.json in the model's folder, if it is there. A result that
+    says it is of other weights is left out"""
     log: Path | None = None
     """the run's log; default: log.jsonl or training_log.jsonl in the model's folder, if it is there"""
     drawings: int = 4
@@ -46,6 +47,7 @@ def main(argv: list[str]) -> int:
         drawings=options.drawings,
         seed=options.seed,
         judge=options.judge,
+        say=print,
     )
     print(f"wrote {write_report(data, options.out)}")
     return 0

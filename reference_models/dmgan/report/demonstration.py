@@ -185,6 +185,9 @@ def write_page(
     from reference_models.dmgan.report.page import write_report
 
     log, stored = demo.model / "training_log.jsonl", demo.model / "evaluation.json"
+    foreign = from_folder.of_other_weights(stored, demo.model) if stored.is_file() else ""
+    if foreign:
+        clock.say(foreign)
     swaps = from_folder.swapped(model, pictures, seed=demo.seed, judge=demo.count > 0, networks=demo.networks)
     data = ReportData(
         title=from_folder.title(model),
@@ -199,7 +202,7 @@ def write_page(
         frames=gone_on.frames if gone_on else None,
         scores=scores_of(result, f"{demo.count:,} images of held-out species, just now.") if result else None,
         more_scores=(("The full measurement", from_folder.stored_scores(stored)),)
-        if stored.is_file()
+        if stored.is_file() and not foreign
         else (),
         provenance={**provenance(demo, gone_on), "seconds": clock.parts},
         config=model.config.to_dict(),

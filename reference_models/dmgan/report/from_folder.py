@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,9 @@ def report_of(
     drawings: int = 4,
     seed: int = 0,
     judge: bool = True,
+    say: Callable[[str], None] = lambda _: None,
 ) -> ReportData:
-    """Everything that can be shown of the model in ``folder``.
+    """Everything that can be shown of the model in ``folder``; ``say`` hears where scores are of other weights.
 
     Raises:
         ConfigError: there are no captions, and the model is not one of the embedded birds.
@@ -42,13 +43,16 @@ def report_of(
     pictures = draw(model, captions, drawings=drawings, seed=seed)
     result = result or _first(folder, "evaluation.json")
     log = log or _first(folder, "log.jsonl", "training_log.jsonl")
+    foreign = of_other_weights(result, folder) if result else ""
+    if foreign:
+        say(foreign)
     return ReportData(
         title=title(model),
         lede=lede(model, len(pictures), given=bool(captions)),
         pictures=pictures,
         swaps=swapped(model, pictures, seed=seed, judge=judge),
         charts=charts_of(read_lines(log)) if log else (),
-        scores=stored_scores(result) if result else None,
+        scores=stored_scores(result) if result and not foreign else None,
         provenance={
             "folder": folder,
             "seed": seed,
@@ -56,6 +60,7 @@ def report_of(
                 path.name: sha256(path) for path in sorted(model_folder(folder).glob("*.safetensors"))
             },
             "torch": torch.__version__,
+            **({"scores": foreign} if foreign else {}),
         },
         config=model.config.to_dict(),
     )
@@ -126,6 +131,21 @@ def stored_scores(path: Path) -> Scores:
 
     result = read_result(path)
     return scores_of(result, f"{result['protocol'].get('count', 0):,} images, measured earlier.")
+
+
+def of_other_weights(path: Path, folder: Path) -> str:
+    """A sentence where the result was measured with another generator than the model's in ``folder``, else nothing."""
+    from reference_models.dmgan.evaluation.protocol import read_result
+
+    measured = read_result(path).get("generator_sha256")
+    weights = model_folder(folder) / "generator.safetensors"
+    held = sha256(weights)
+    if measured in (None, held):  # None: it does not say
+        return ""
+    return (
+        f"scores are left out: {path} was measured with a generator of sha256 {str(measured)[:12]}..., and {weights} "
+        f"has {held[:12]}...; `evaluate` measures it"
+    )
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
