@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from reference_models.dmgan.commands.options import set_threads, split_config
@@ -113,15 +112,14 @@ def _swaps(argv: list[str]) -> int:
     set_threads(options.threads)
     from reference_models.dmgan.ablation.swap_shares import lines
     from reference_models.dmgan.ablation.swaps import swaps_of
-    from reference_models.dmgan.files import write_atomically
+    from reference_models.dmgan.evaluation.protocol import write_result
     from reference_models.dmgan.sampling import SHIPPED
 
     model = options.model or SHIPPED
     result = swaps_of(model, count=options.count, seed=options.seed, networks=options.networks, say=_say)
     print("\n".join(lines(result)))
     if options.out:
-        with write_atomically(options.out) as temporary:
-            temporary.write_text(json.dumps(result, indent=1) + "\n")
+        write_result(result, options.out)
     return 0
 
 

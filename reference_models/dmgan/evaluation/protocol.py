@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from reference_models.dmgan.errors import DataError
+from reference_models.dmgan.files import write_atomically
 
 
 class ProtocolMismatch(DataError):
@@ -94,9 +96,17 @@ def flatten(scores: dict[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def write_result(result: dict[str, Any], path: Path | str) -> None:
-    """Write a result as JSON."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps(result, indent=1) + "\n")
+    """Write a result as JSON, whole or not at all; a score that is not finite is null: JSON has no other."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(json.dumps(_finite(result), indent=1, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_result(path: Path | str) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from reference_models.dmgan.evaluation.protocol import (
     read_result,
     write_result,
 )
+from reference_models.dmgan.report.measured import scores_of
+from reference_models.dmgan.report.scores import table
 
 
 def result(fid: float, **changes: object) -> dict[str, object]:
@@ -68,3 +72,26 @@ def test_a_result_survives_its_file_and_other_files_are_named(tmp_path: Path) ->
     (tmp_path / "c.json").write_text('{"protocol": ')
     with pytest.raises(DataError, match=r"c\.json: not JSON"):
         read_result(tmp_path / "c.json")
+
+
+def test_what_is_no_number_is_null_and_a_failure_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    scores = {
+        "attributes": {"progress": math.nan, "progress_interval": [math.nan, 1.0], "accuracy": 0.5}
+        | {"floor": 0.5, "ceiling": 0.5},
+        "fid": {"value": math.inf, "real": 1.0},
+    }
+    write_result({"protocol": {}, "scores": scores}, path)
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    stored = json.loads(path.read_text(), parse_constant=refuse)
+    assert stored["scores"]["attributes"]["progress"] is None
+    assert stored["scores"]["fid"]["value"] is None
+    shown = table(scores_of(read_result(path)))
+    assert "–" in str(shown)
+    with pytest.raises(TypeError):
+        write_result({"protocol": {}, "scores": object()}, path)
+    assert json.loads(path.read_text()) == stored
+    assert [found.name for found in tmp_path.iterdir()] == ["r.json"]
