@@ -9,6 +9,8 @@ Axis letters: I images, D distractors, E encoder width, N captions of the data s
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reference_models.dmgan.data.check import Files
+from reference_models.dmgan.data.check import Files, keys_of
 from reference_models.dmgan.data.open import open_folder, told_layout
 from reference_models.dmgan.data.released_layout import EVALUATION_WORDS
 from reference_models.dmgan.data.sentences import shorten
@@ -88,6 +90,12 @@ def caption_bank(images: Files, *, max_words: int | None, seed: int = 0) -> Capt
     return CaptionBank(tuple(texts), np.array(owners), np.array(classes))
 
 
+def data_digest(images: Files, bank: CaptionBank) -> str:
+    """sha256 of the names of the images, and of their captions and classes."""
+    owned = zip(bank.texts, bank.owners.tolist(), bank.classes.tolist())
+    return hashlib.sha256(json.dumps([keys_of(images), *owned]).encode()).hexdigest()
+
+
 def score_retrieval(
     folder: Path,
     root: Path,
@@ -143,6 +151,7 @@ def score_retrieval(
         normalisation="[-1, 1]",
         count=count,
         reference_count=len(set(owners.tolist())),
+        reference_sha256=data_digest(images, bank),
         split=split,
         seed=seed,
         batch_size=batch,

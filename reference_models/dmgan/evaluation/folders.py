@@ -5,6 +5,7 @@ Axis letters: B batch, I images, F features, K classes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from reference_models.dmgan.evaluation.images import network_input
 from reference_models.dmgan.evaluation.inception_tf import ScoreInception
 from reference_models.dmgan.evaluation.judge import SIZE
 from reference_models.dmgan.evaluation.protocol import Protocol
+from reference_models.dmgan.evaluation.store import file_sha256
 from reference_models.dmgan.metrics import (
     frechet_distance,
     inception_score,
@@ -47,6 +49,14 @@ def image_files(folder: Path | str) -> list[Path]:
     if not files:
         raise DataError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
     return files
+
+
+def files_digest(files: list[Path], folder: Path | str) -> str:
+    """sha256 of the files' paths below ``folder`` and of their bytes: whose images a score was measured against."""
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(f"{path.relative_to(folder).as_posix()}\0{file_sha256(path)}\n".encode())
+    return whole.hexdigest()
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -150,6 +160,7 @@ def score_folders(
         normalisation=NORMALISATION[network.variant] if isinstance(network, ScoreInception) else "[-1, 1]",
         count=len(second),
         reference_count=len(first),
+        reference_sha256=files_digest(files["real"], real),
         seed=seed,
         file_format=f"real {sides['real'].formats}, fake {sides['fake'].formats}",
         splits=used if inception else 0,

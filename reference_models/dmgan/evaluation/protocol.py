@@ -33,6 +33,7 @@ class Protocol:
     count: int = 0  # images scored
     reference_count: int = 0  # real images behind the reference
     reference_seed: int = 0
+    reference_sha256: str = ""  # of the real side, where it is a folder: names and what lies under them
     split: str = ""
     seed: int = 0  # of noise, captions and distractors
     batch_size: int = 0  # matters where the mask mode is "release"
@@ -53,6 +54,8 @@ class Protocol:
 
 # How a model was run rather than measured: two models may differ here and still be compared.
 FREE = frozenset({"batch_size"})
+# What results of before do not say: it differs only where both do.
+ADDED = frozenset({"reference_sha256"})
 
 
 def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
@@ -61,10 +64,11 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     The batch size counts only where an image depends on its batch neighbours (mask mode "release").
     """
     free = FREE if "release" not in (first.get("mask_mode"), second.get("mask_mode")) else frozenset()
+    silent = {name for name in ADDED if not (first.get(name) and second.get(name))}
     return [
         f"{name} is {first.get(name)!r} and {second.get(name)!r}"
         for name in sorted(set(first) | set(second))
-        if name not in free and first.get(name) != second.get(name)
+        if name not in free | silent and first.get(name) != second.get(name)
     ]
 
 

@@ -89,6 +89,7 @@ def test_a_model_is_scored_the_same_whatever_the_batch(model_folder: Path, root:
     assert protocol["reference_count"] == 12
     assert protocol["max_words"] == 25
     assert len(protocol["extractors"]["image_encoder"]) == 64
+    assert protocol["reference_sha256"] == second["protocol"]["reference_sha256"] != ""
 
 
 def test_the_command_takes_a_run_and_writes_the_result(

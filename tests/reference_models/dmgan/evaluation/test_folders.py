@@ -58,6 +58,17 @@ def test_format_and_count_are_part_of_the_protocol(network: SceneNet, tmp_path: 
     assert png != jpeg != few
 
 
+def test_scores_against_other_real_images_are_not_compared(network: SceneNet, tmp_path: Path) -> None:
+    fake = write(tmp_path / "fake", 8, 3)
+    first, copy, other = (
+        score_folders(write(tmp_path / name, 8, seed), fake, network)
+        for name, seed in (("first", 1), ("copy", 1), ("other", 2))
+    )
+    assert compare(first, copy)["fid.value"] == 0
+    with pytest.raises(ProtocolMismatch, match="reference_sha256 is"):
+        compare(first, other)
+
+
 def test_an_inception_gives_a_score_too(tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = ScoreInception("tf").eval().requires_grad_(False)

@@ -22,7 +22,14 @@ from reference_models.dmgan.report.scores import table
 
 
 def result(fid: float, **changes: object) -> dict[str, object]:
-    protocol = Protocol(name="embedded", count=1000, mask_mode="aligned", rounding="round", ema=True)
+    protocol = Protocol(
+        name="embedded",
+        count=1000,
+        mask_mode="aligned",
+        rounding="round",
+        ema=True,
+        reference_sha256="0" * 64,
+    )
     changed = dataclasses.replace(protocol, **changes)  # type: ignore[arg-type]
     return {"protocol": changed.to_dict(), "scores": {"fid": {"value": fid, "real": 1.0}, "note": "text"}}
 
@@ -45,6 +52,7 @@ def test_equal_protocols_are_compared_number_by_number() -> None:
         {"resize": "area"},
         {"max_words": 18},
         {"mask_mode": "release"},
+        {"reference_sha256": "1" * 64},
     ],
 )
 def test_a_difference_is_refused_by_name_with_both_values(changes: dict[str, object]) -> None:
@@ -53,6 +61,12 @@ def test_a_difference_is_refused_by_name_with_both_values(changes: dict[str, obj
     (name, value), *_ = changes.items()
     assert name in str(caught.value)
     assert repr(value) in str(caught.value)
+
+
+def test_results_of_before_do_not_say_what_the_real_side_was() -> None:
+    before = result(5.0)
+    del before["protocol"]["reference_sha256"]  # type: ignore[attr-defined]
+    assert compare(before, result(3.5))["fid.value"] == -1.5
 
 
 def test_the_batch_size_counts_only_where_images_depend_on_their_neighbours() -> None:
