@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from reference_models.dmgan.commands.options import warn
 from reference_models.dmgan.errors import DmganError
 
 LAYOUTS = ("cub", "coco", "flowers", "folder", "shards")
@@ -69,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     images = forms.add_parser("images", help="the real images as PNG, for evaluate --real")
     for form in (captions, images):
         form.add_argument("root", type=Path)
-        form.add_argument("--split", default="test")
+        form.add_argument(
+            "--split", default="test", help="default: test; all images of a root without splits"
+        )
         form.add_argument("--layout", choices=LAYOUTS, help="told from the files if not given")
         form.add_argument("--out", type=Path, required=True)
     captions.add_argument(
@@ -146,6 +149,7 @@ def _captions(options: argparse.Namespace) -> int:
         layout=options.layout,
         seed=options.seed,
         max_words=options.max_words,
+        warn=warn,
     )
     print(f"wrote {len(chosen)} captions to {write_captions(chosen, options.out)}")
     return 0
@@ -155,7 +159,13 @@ def _images(options: argparse.Namespace) -> int:
     from reference_models.dmgan.data.evaluation_set import write_real_images
 
     count = write_real_images(
-        options.root, options.split, options.out, layout=options.layout, size=options.size, say=print
+        options.root,
+        options.split,
+        options.out,
+        layout=options.layout,
+        size=options.size,
+        say=print,
+        warn=warn,
     )
     print(f"wrote {count} images to {options.out}")
     return 0

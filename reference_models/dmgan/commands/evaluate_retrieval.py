@@ -8,6 +8,8 @@ from typing import Literal
 
 import tyro
 
+from reference_models.dmgan.commands.options import warn
+
 
 @dataclass(frozen=True, kw_only=True)
 class Retrieval:
@@ -18,6 +20,7 @@ class Retrieval:
     data: Path
     """folder of the data set"""
     split: str = "test"
+    """of the data set; all images of one without splits"""
     layout: Literal["cub", "coco", "flowers", "folder", "shards"] | None = None
     """told from the files if not given"""
     count: int = 30_000
@@ -49,6 +52,7 @@ def main(argv: list[str]) -> int:
         seed=options.seed,
         device=usable_device(options.device),
         say=lambda text: print(text, flush=True),
+        warn=warn,
     )
     for name, label in (("r_precision_released", "the release's rule"), ("r_precision", "a fixed list")):
         score = result["scores"][name]

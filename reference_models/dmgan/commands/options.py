@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 import textwrap
 from collections.abc import Sequence
 
@@ -54,3 +55,8 @@ def set_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def warn(text: str) -> None:
+    """One line on stderr: not the command's result, and not an error either."""
+    print(f"note: {text}", file=sys.stderr, flush=True)

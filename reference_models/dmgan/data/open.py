@@ -42,6 +42,13 @@ def open_folder(
     return ReleasedLayout(root, split, layout=layout, size=size, max_words=max_words)
 
 
+def unsplit(images: CaptionedImages, root: Path | str) -> str:
+    """A sentence where ``images`` are all that lie at ``root``, whichever split was asked for; else nothing."""
+    if str(getattr(images, "folder", "")).rstrip("/") != str(root).rstrip("/"):
+        return ""
+    return f"{root} has no splits: all of its images are taken"
+
+
 def told_layout(root: Path) -> str:
     """``cub``, ``coco``, ``flowers``, ``folder`` or ``shards``, from the files that are there.
 

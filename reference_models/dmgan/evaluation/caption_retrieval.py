@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from reference_models.dmgan.data.check import Files, keys_of
-from reference_models.dmgan.data.open import open_folder, told_layout
+from reference_models.dmgan.data.open import open_folder, told_layout, unsplit
 from reference_models.dmgan.data.released_layout import EVALUATION_WORDS
 from reference_models.dmgan.data.sentences import shorten
 from reference_models.dmgan.errors import DataError
@@ -107,6 +107,7 @@ def score_retrieval(
     seed: int = 0,
     device: str = "cpu",
     say: Say = lambda _: None,
+    warn: Say = lambda _: None,
 ) -> dict[str, Any]:
     """The result of drawing ``count`` images of the split's captions with the model in ``folder``, its own or a run's.
 
@@ -119,6 +120,8 @@ def score_retrieval(
     encoder = load_encoders(folder, model.config).image.to(device)
     images = open_folder(root, split, layout=layout, size=model.generator.config.sizes[-1])
     assert isinstance(images, Files)
+    if told := unsplit(images, root):
+        warn(told)
     if images.vocabulary != model.vocabulary:
         raise DataError(
             f"{folder} knows other words than {root} ({len(model.vocabulary)} and {len(images.vocabulary)}, or in "

@@ -112,6 +112,10 @@ def test_other_words_and_a_single_class_are_refused(model_folder: Path, root: Pa
     Vocabulary([words[0], *words[:0:-1]]).to_json(folder / "vocabulary.json")
     with pytest.raises(DataError, match="knows other words than"):
         score_retrieval(model_folder, folder, count=4)
+    told: list[str] = []
+    with pytest.raises(DataError, match="knows other words than"):
+        score_retrieval(model_folder, folder / "train", count=4, warn=told.append)
+    assert told == [f"{folder / 'train'} has no splits: all of its images are taken"]
     alone = export_birds("folder", tmp_path / "alone", images={"test": 1}, size=16)
     with pytest.raises(DataError, match="at least two classes"):
         score_retrieval(model_folder, alone, count=4)
