@@ -64,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     shard.add_argument("--split", default="train", help="which folder of root; default: train")
     shard.add_argument("--per-shard", type=at_least(1), default=1000, help="images; default: 1000")
+    shard.add_argument(
+        "--crop",
+        action="store_true",
+        help="CUB: the squares around the boxes, as PNG; without it images stay whole",
+    )
     shard.set_defaults(run=_shard)
 
     captions = forms.add_parser("captions", help="random captions, one a line, for sample --captions-file")
@@ -134,7 +139,9 @@ def _shard(options: argparse.Namespace) -> int:
 
     if options.out.exists() and any(options.out.iterdir()):
         raise DmganError(f"--out {options.out} is not an empty folder: choose another, or remove it first")
-    paths = shard_folder(options.root, options.split, options.out, per_shard=options.per_shard)
+    paths = shard_folder(
+        options.root, options.split, options.out, per_shard=options.per_shard, crop=options.crop
+    )
     print(f"wrote {len(paths)} shards to {options.out / options.split}")
     return 0
 
