@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reference_models.dmgan.data.images import open_image
 from reference_models.dmgan.errors import DataError
 from reference_models.dmgan.evaluation.features import SceneNet
 from reference_models.dmgan.evaluation.images import network_input
@@ -60,14 +61,8 @@ def files_digest(files: list[Path], folder: Path | str) -> str:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8; a damaged or truncated file is named."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} is not a whole image: {error}") from None
+    """(H, W, 3) uint8, decoded as data sets decode theirs; a damaged, truncated or refused file is named."""
+    return np.array(open_image(path))
 
 
 def batches(files: list[Path], batch: int) -> Iterator[list[Tensor]]:

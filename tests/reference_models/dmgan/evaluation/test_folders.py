@@ -11,7 +11,7 @@ from PIL import Image
 
 from reference_models.dmgan.errors import DataError
 from reference_models.dmgan.evaluation.features import SceneNet
-from reference_models.dmgan.evaluation.folders import image_files, score_folders
+from reference_models.dmgan.evaluation.folders import image_files, read_image, score_folders
 from reference_models.dmgan.evaluation.inception_tf import ScoreInception
 from reference_models.dmgan.evaluation.protocol import ProtocolMismatch, compare
 
@@ -90,5 +90,14 @@ def test_what_is_no_image_is_named(network: SceneNet, tmp_path: Path) -> None:
         score_folders(real, write(tmp_path / "three", 3, 2), network)
     whole = real / "below" / "003.png"
     whole.write_bytes(whole.read_bytes()[:700])
-    with pytest.raises(DataError, match=r"003\.png is not a whole image"):
+    with pytest.raises(DataError, match=r"003\.png is truncated or damaged"):
         score_folders(real, real, network)
+
+
+def test_an_image_is_decoded_as_data_sets_decode_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGBA", (4, 4), (200, 0, 0, 0)).save(path)
+    assert (read_image(path) == 255).all(), "what lies under transparent pixels is arbitrary"
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
+    with pytest.raises(DataError, match=r"a\.png is refused: .*decompression bomb"):
+        read_image(path)
