@@ -23,6 +23,7 @@ from reference_models.dmgan.errors import ConfigError
 from reference_models.dmgan.evaluation.drawing import draw_images
 from reference_models.dmgan.evaluation.images import network_input, reduce_to
 from reference_models.dmgan.evaluation.judge import SIZE, Judge
+from reference_models.dmgan.evaluation.numbers import at_least, check_size
 from reference_models.dmgan.evaluation.store import SHIPPED, load_network
 from reference_models.dmgan.generator import Generator
 from reference_models.dmgan.sampling import load_model
@@ -101,11 +102,14 @@ def swaps_of(
     Raises:
         ConfigError: the model is not one of the embedded birds.
     """
+    at_least(1, count=count)
+    at_least(0, seed=seed)
     model = load_model(folder)
     if model.config.data.layout != "birds":
         raise ConfigError(
             f"swaps need a model of the embedded birds, this one is of {model.config.data.layout!r}"
         )
+    check_size(model.generator.config.sizes[-1], "the judge cannot look at them")
     result = swap_scores(
         model.generator,
         model.text_encoder,

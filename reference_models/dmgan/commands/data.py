@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from reference_models.dmgan.commands.options import warn
+from reference_models.dmgan.commands.options import refuse_folder, warn
 from reference_models.dmgan.errors import DmganError
 
 LAYOUTS = ("cub", "coco", "flowers", "folder", "shards")
@@ -96,8 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 def _render(options: argparse.Namespace) -> int:
     from reference_models.dmgan.data.birds.sheet import contact_sheet
 
-    if options.out.is_dir():
-        raise DmganError(f"--out {options.out} is a folder: name a file")
+    refuse_folder(options.out)
     path = contact_sheet(
         options.split,
         options.out,
@@ -149,6 +148,7 @@ def _shard(options: argparse.Namespace) -> int:
 def _captions(options: argparse.Namespace) -> int:
     from reference_models.dmgan.data.evaluation_set import random_captions, write_captions
 
+    refuse_folder(options.out)
     chosen = random_captions(
         options.root,
         options.split,

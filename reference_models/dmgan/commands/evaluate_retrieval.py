@@ -8,7 +8,7 @@ from typing import Literal
 
 import tyro
 
-from reference_models.dmgan.commands.options import warn
+from reference_models.dmgan.commands.options import refuse_folder, warn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,7 @@ class Retrieval:
 def main(argv: list[str]) -> int:
     """Score, print both figures beside those of real images, write the result."""
     options = tyro.cli(Retrieval, args=argv, prog="evaluate retrieval")
+    refuse_folder(options.out)
     from reference_models.dmgan.evaluation.caption_retrieval import score_retrieval
     from reference_models.dmgan.evaluation.protocol import write_result
     from reference_models.dmgan.training.distributed import usable_device

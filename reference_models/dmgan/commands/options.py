@@ -7,6 +7,7 @@ import dataclasses
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from reference_models.dmgan.config import CONFIGS, Config, named
 from reference_models.dmgan.config_checks import unchecked
@@ -55,6 +56,12 @@ def set_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def refuse_folder(out: Path | None) -> None:
+    """A file cannot be written over a folder: told before the work that would be lost."""
+    if out is not None and out.is_dir():
+        raise ConfigError(f"--out {out} is a folder: name a file")
 
 
 def warn(text: str) -> None:

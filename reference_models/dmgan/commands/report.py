@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from reference_models.dmgan.commands.options import refuse_folder
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -35,6 +37,7 @@ class Options:
 def main(argv: list[str]) -> int:
     """Parse ``argv`` and write the page."""
     options = tyro.cli(Options, args=argv, prog="report")
+    refuse_folder(options.out)
     from reference_models.dmgan.report.from_folder import report_of
     from reference_models.dmgan.report.page import write_report
     from reference_models.dmgan.sampling import SHIPPED

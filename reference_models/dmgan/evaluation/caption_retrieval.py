@@ -25,6 +25,7 @@ from reference_models.dmgan.data.open import open_folder, told_layout, unsplit
 from reference_models.dmgan.data.released_layout import EVALUATION_WORDS
 from reference_models.dmgan.data.sentences import shorten
 from reference_models.dmgan.errors import DataError
+from reference_models.dmgan.evaluation.numbers import at_least
 from reference_models.dmgan.evaluation.protocol import Protocol
 from reference_models.dmgan.evaluation.store import file_sha256
 from reference_models.dmgan.metrics import r_precision
@@ -115,6 +116,8 @@ def score_retrieval(
         DataError: the data's words are not the model's, so that word ids would mean other words.
         FileNotFoundError: the model or its image encoder, or the data, is missing.
     """
+    at_least(1, count=count, batch=batch)
+    at_least(0, seed=seed)
     folder, layout = model_folder(folder), layout or told_layout(root)
     model = load_model(folder, device=device)
     encoder = load_encoders(folder, model.config).image.to(device)

@@ -21,6 +21,7 @@ from reference_models.dmgan.evaluation.features import SceneNet
 from reference_models.dmgan.evaluation.images import network_input
 from reference_models.dmgan.evaluation.inception_tf import ScoreInception
 from reference_models.dmgan.evaluation.judge import SIZE
+from reference_models.dmgan.evaluation.numbers import at_least
 from reference_models.dmgan.evaluation.protocol import Protocol
 from reference_models.dmgan.evaluation.store import file_sha256
 from reference_models.dmgan.metrics import (
@@ -123,6 +124,8 @@ def score_folders(
     KID's subsets and IS's splits shrink to the smaller folder; precision and recall take equally many images
     of both (the first by path). The counts are in the protocol, so such figures are compared with their like.
     """
+    at_least(1, batch=batch)
+    at_least(0, seed=seed)
     files = {"real": image_files(real), "fake": image_files(fake)}
     for name, paths in files.items():
         if len(paths) < k + 2:

@@ -47,9 +47,7 @@ def demonstrate(demo: Demo, say: Callable[[str], None], *, began: float | None =
     demo = replace(demo, model=model_folder(demo.model))
     check_weights(demo)
     demo.out.mkdir(parents=True, exist_ok=True)
-    from reference_models.dmgan.sampling import load_model
-
-    model = load_model(demo.model)
+    model = load(demo)
     pictures = draw(demo, model, clock)
     result = evaluate(demo, model, clock)
     gone_on = train(demo, pictures, clock)
@@ -57,6 +55,20 @@ def demonstrate(demo: Demo, say: Callable[[str], None], *, began: float | None =
     write_page(demo, model, pictures, result, gone_on, clock, path)
     clock.tell(f"the report: {path}")
     return path
+
+
+def load(demo: Demo) -> SampledModel:
+    """The model, if it can be scored as often as is asked."""
+    from reference_models.dmgan.evaluation.numbers import at_least
+    from reference_models.dmgan.evaluation.run import MINIMUM
+    from reference_models.dmgan.report.from_folder import check_judged
+    from reference_models.dmgan.sampling import load_model
+
+    if demo.count:  # 0: no evaluation
+        at_least(MINIMUM, count=demo.count)
+    model = load_model(demo.model)
+    check_judged(model, judge=demo.count > 0, instead="`--count 0` leaves the evaluation and the judge out")
+    return model
 
 
 def check_weights(demo: Demo) -> None:

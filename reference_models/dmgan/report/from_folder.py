@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from reference_models.dmgan.errors import ConfigError
+from reference_models.dmgan.evaluation.numbers import check_size
 from reference_models.dmgan.generator import Generator
 from reference_models.dmgan.report.curves import charts_of
 from reference_models.dmgan.report.data import Picture, ReportData, Scores, Swap
@@ -40,6 +41,7 @@ def report_of(
         FileNotFoundError: the model, ``result`` or ``log`` is missing.
     """
     model = load_model(folder)
+    check_judged(model, judge=judge, instead="`--no-judge` leaves the judge out")
     pictures = draw(model, captions, drawings=drawings, seed=seed)
     result = result or _first(folder, "evaluation.json")
     log = log or _first(folder, "log.jsonl", "training_log.jsonl")
@@ -83,6 +85,12 @@ def draw(model: SampledModel, captions: Sequence[str], *, drawings: int, seed: i
         replace(picture, real=real_bird(picture.caption, size, seed=seed))
         for picture in explain(model, captions, drawings=drawings, seed=seed)
     )
+
+
+def check_judged(model: SampledModel, *, judge: bool, instead: str) -> None:
+    """Before anything is drawn: that the judge can look at the swaps; ``instead`` says what leaves it out."""
+    if judge and model.config.data.layout == "birds":
+        check_size(model.generator.config.sizes[-1], instead)
 
 
 def swapped(
