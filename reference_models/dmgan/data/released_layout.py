@@ -156,7 +156,7 @@ def read_caption_pickle(path: Path) -> tuple[list[list[int]], list[list[int]], V
         raise DataError(
             f"{path}: id → word must give text, got {next(w for w in listed if type(w) is not str)!r}"
         )
-    vocabulary = Vocabulary(listed)
+    vocabulary = Vocabulary.named(listed, path)
     return _ids(train, len(words), path), _ids(test, len(words), path), vocabulary
 
 
