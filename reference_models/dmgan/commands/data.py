@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reference_models.dmgan.commands.options import refuse_folder, warn
-from reference_models.dmgan.errors import DmganError
+from reference_models.dmgan.errors import ConfigError, DmganError
 
 LAYOUTS = ("cub", "coco", "flowers", "folder", "shards")
 
@@ -30,6 +30,12 @@ def main(argv: list[str]) -> int:
     return status
 
 
+def _root(text: str) -> Path | str:
+    from reference_models.dmgan.data.open import data_root
+
+    return data_root(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="data", description=__doc__)
     forms = parser.add_subparsers(required=True, metavar="FORM")
@@ -46,14 +52,16 @@ def _parser() -> argparse.ArgumentParser:
     export = forms.add_parser("export", help="the embedded birds as files")
     export.add_argument("--layout", required=True, choices=("cub", "folder", "shards"))
     export.add_argument("--out", type=Path, required=True, help="an empty folder, or one to be made")
-    export.add_argument("--train", type=at_least(0), default=8_855, help="images; CUB's count if not given")
-    export.add_argument("--test", type=at_least(0), default=2_933)
+    export.add_argument(
+        "--train", type=at_least(0), default=8_855, help="images; CUB's count if not given; 0: no such split"
+    )
+    export.add_argument("--test", type=at_least(0), default=2_933, help="likewise")
     export.add_argument("--size", type=at_least(1), default=256)
     export.add_argument("--seed", type=at_least(0), default=0)
     export.set_defaults(run=_export)
 
     check = forms.add_parser("check", help="open every image and caption, and tell what is wrong")
-    check.add_argument("root", type=Path)
+    check.add_argument("root", type=_root, help="a folder, or an address of shards")
     check.add_argument("--layout", choices=LAYOUTS, help="told from the files if not given")
     check.set_defaults(run=_check)
 
@@ -74,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     captions = forms.add_parser("captions", help="random captions, one a line, for sample --captions-file")
     images = forms.add_parser("images", help="the real images as PNG, for evaluate --real")
     for form in (captions, images):
-        form.add_argument("root", type=Path)
+        form.add_argument("root", type=_root, help="a folder, or an address of shards")
         form.add_argument(
             "--split", default="test", help="default: test; all images of a root without splits"
         )
@@ -112,7 +120,10 @@ def _render(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from reference_models.dmgan.data.export import export_birds
 
-    images = {"train": options.train, "test": options.test}
+    asked = {"train": options.train, "test": options.test}
+    images = {split: count for split, count in asked.items() if count}
+    if not images:
+        raise ConfigError("`--train` and `--test` must not both be 0: there would be nothing to write")
     out = export_birds(
         options.layout, options.out, images=images, size=options.size, seed=options.seed, say=print
     )

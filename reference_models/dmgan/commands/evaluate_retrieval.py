@@ -17,8 +17,8 @@ class Retrieval:
 
     model: Path
     """folder of a model with its image encoder, as `import` writes it, or of a run of `train`"""
-    data: Path
-    """folder of the data set"""
+    data: str
+    """folder of the data set, or an address of shards"""
     split: str = "test"
     """of the data set; all images of one without splits"""
     layout: Literal["cub", "coco", "flowers", "folder", "shards"] | None = None
@@ -39,13 +39,14 @@ def main(argv: list[str]) -> int:
     """Score, print both figures beside those of real images, write the result."""
     options = tyro.cli(Retrieval, args=argv, prog="evaluate retrieval")
     refuse_folder(options.out)
+    from reference_models.dmgan.data.open import data_root
     from reference_models.dmgan.evaluation.caption_retrieval import score_retrieval
     from reference_models.dmgan.evaluation.protocol import write_result
     from reference_models.dmgan.training.distributed import usable_device
 
     result = score_retrieval(
         options.model,
-        options.data,
+        data_root(options.data),
         split=options.split,
         layout=options.layout,
         count=options.count,

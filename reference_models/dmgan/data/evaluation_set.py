@@ -17,7 +17,7 @@ from reference_models.dmgan.files import write_atomically
 
 
 def random_captions(
-    root: Path,
+    root: Path | str,
     split: str,
     count: int,
     *,
@@ -62,7 +62,7 @@ def write_captions(captions: list[str], out: Path) -> Path:
 
 
 def write_real_images(
-    root: Path,
+    root: Path | str,
     split: str,
     out: Path,
     *,

@@ -15,7 +15,7 @@ from reference_models.dmgan.errors import ConfigError, DataError
 
 
 def shard_folder(
-    root: Path, split: str, out: Path, *, per_shard: int = 1000, crop: bool = False
+    root: Path | str, split: str, out: Path, *, per_shard: int = 1000, crop: bool = False
 ) -> list[Path]:
     """Write the split's images to ``out/<split>``.
 

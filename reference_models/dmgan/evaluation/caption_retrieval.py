@@ -99,7 +99,7 @@ def data_digest(images: Files, bank: CaptionBank) -> str:
 
 def score_retrieval(
     folder: Path,
-    root: Path,
+    root: Path | str,
     *,
     split: str = "test",
     layout: str | None = None,
