@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 import memgan
+from reference_models.dmgan.config import Config
+from reference_models.dmgan.data.birds.captions import LONGEST
 from reference_models.dmgan.files import write_atomically
 from reference_models.dmgan.sampling import SampledModel
 from reference_models.dmgan.text_encoder import word_mask
@@ -39,14 +41,19 @@ class Drawing(nn.Module):
         return tuple(images)
 
 
+def caption_width(config: Config) -> int:
+    """Word ids that the longest caption of the model's data has: of the embedded birds none is cut."""
+    return max(config.data.max_words, LONGEST if config.data.layout == "birds" else 0)
+
+
 def export_model(model: SampledModel) -> ExportedProgram:
-    """``model`` as a program for any number of captions, padded to ``data.max_words`` word ids.
+    """``model`` as a program for any number of captions, padded to :func:`caption_width` word ids.
 
     :func:`save_program` writes it, and whoever loads it needs torch alone: memgan's definitions are traced, not its
     kernels. Noise is :func:`reference_models.dmgan.sampling.noise_for`'s, or any standard normal.
     """
-    config, captions = model.config, torch.ones(2, model.config.data.max_words, dtype=torch.int64)
-    lengths = torch.tensor([config.data.max_words, 3])
+    config, width = model.config, caption_width(model.config)
+    captions, lengths = torch.ones(2, width, dtype=torch.int64), torch.tensor([width, 3])
     noise = torch.zeros(2, config.generator.noise_dim + config.generator.condition_dim)
     batch = {0: Dim.AUTO}
     with warnings.catch_warnings(), memgan.use_backend("reference"), torch.no_grad():

@@ -21,7 +21,12 @@ from reference_models.dmgan.data.vocabulary import Vocabulary
 from reference_models.dmgan.errors import ConfigError, DataError
 from reference_models.dmgan.generator import Generator
 from reference_models.dmgan.text_encoder import TextEncoder
-from reference_models.dmgan.training.weights import load_generator, load_text_encoder, read_config
+from reference_models.dmgan.training.weights import (
+    load_generator,
+    load_text_encoder,
+    model_folder,
+    read_config,
+)
 
 SHIPPED = Path(__file__).parent / "weights" / "birds_demo"
 Precision = Literal["float32", "bfloat16"]
@@ -62,8 +67,7 @@ def load_model(path: Path | str = SHIPPED, *, device: torch.device | str = "cpu"
         raise FileNotFoundError(
             f"there is no model's folder {folder}; `train` writes one, and so does `import`"
         )
-    if not (folder / "generator.safetensors").exists() and (folder / "export").is_dir():
-        folder = folder / "export"
+    folder = model_folder(folder)
     config = read_config(folder)
     text, vocabulary = load_text_encoder(folder, config)
     generator = fastest(load_generator(folder, config)).to(device)

@@ -35,6 +35,7 @@ from reference_models.dmgan.training.weights import (
     load_discriminators,
     load_encoders,
     load_generator,
+    model_folder,
     read_config,
     read_origin,
     save_model,
@@ -72,7 +73,7 @@ def measure_statistics(generator: Generator, encoders: Encoders, images: Caption
 
 def ship(run: Path, out: Path) -> Path:
     """Write ``run``'s averaged generator, encoders and discriminators to ``out``, with log and ``how.json``."""
-    folder = run / "export" if (run / "export").is_dir() else run
+    folder = model_folder(run)
     config = read_config(folder)
     generator, encoders = load_generator(folder, config), load_encoders(folder, config)
     measure_statistics(

@@ -30,14 +30,26 @@ def read_state_file(path: str | Path, what: str) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
+        _check_kind(path, what)
         raise CheckpointError(
             f"{path} is refused: not a plain {what} state dict, or damaged ({_told(error)})"
         ) from error
     except Exception as error:  # a damaged file makes the unpickler stumble in any way at all
+        _check_kind(path, what)
         raise CheckpointError(f"{path} is truncated or damaged ({_told(error)})") from error
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{path} holds a {type(state).__name__}, not a {what}'s state dict")
     return check_state(state, what, str(path))
+
+
+def _check_kind(path: Path, what: str) -> None:
+    """Another kind of file than ``torch.save`` writes, a zip archive or a pickle, is told as such."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start.startswith((b"PK", b"\x80")):
+        return
+    kind = "a safetensors file" if start[8:] == b"{" else "not a file that torch.save wrote"
+    raise CheckpointError(f"{path} is {kind}: expected a {what}'s state dict, as torch.save writes it")
 
 
 def check_state(state: Mapping[str, Tensor], what: str, where: str) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from reference_models.dmgan.config import Config
 from reference_models.dmgan.errors import ConfigError
 from reference_models.dmgan.files import write_atomically
 from reference_models.dmgan.state_file import sha256
+from reference_models.dmgan.training.weights import model_folder
 
 SEEDS = (0, 1, 2, 3, 4, 5)
 # How a run is watched and kept, and on which machine: these change no number.
@@ -90,7 +91,8 @@ class Plan:
 
 
 def encoder_digests(folder: Path) -> dict[str, str]:
-    """The sha256 of each file that makes the encoders in ``folder`` what they are."""
+    """The sha256 of each file that makes the encoders in ``folder``, a model's or a run's, what they are."""
+    folder = model_folder(folder)
     names = ("text_encoder.safetensors", "image_encoder.safetensors", "vocabulary.json")
     for name in names:
         if not (folder / name).is_file():

@@ -23,10 +23,12 @@ from reference_models.dmgan.errors import ConfigError
 from reference_models.dmgan.evaluation.drawing import draw_images
 from reference_models.dmgan.evaluation.images import network_input, reduce_to
 from reference_models.dmgan.evaluation.judge import SIZE, Judge
+from reference_models.dmgan.evaluation.numbers import at_least, check_size
 from reference_models.dmgan.evaluation.store import SHIPPED, load_network
 from reference_models.dmgan.generator import Generator
 from reference_models.dmgan.sampling import load_model
 from reference_models.dmgan.state_file import sha256
+from reference_models.dmgan.training.weights import model_folder
 
 
 def swap_scores(
@@ -100,11 +102,14 @@ def swaps_of(
     Raises:
         ConfigError: the model is not one of the embedded birds.
     """
+    at_least(1, count=count)
+    at_least(0, seed=seed)
     model = load_model(folder)
     if model.config.data.layout != "birds":
         raise ConfigError(
             f"swaps need a model of the embedded birds, this one is of {model.config.data.layout!r}"
         )
+    check_size(model.generator.config.sizes[-1], "the judge cannot look at them")
     result = swap_scores(
         model.generator,
         model.text_encoder,
@@ -115,8 +120,7 @@ def swaps_of(
         data_seed=model.config.data.seed,
         **options,
     )
-    weights = folder / "generator.safetensors"
-    weights = weights if weights.is_file() else folder / "export" / "generator.safetensors"
+    weights = model_folder(folder) / "generator.safetensors"
     result["model"] = f"Model {model.config.name}, generator sha256 {sha256(weights)[:16]}."
     return result | code_facts()
 

@@ -11,10 +11,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from reference_models.dmgan.commands.options import set_threads, split_config
+from reference_models.dmgan.commands.options import refuse_folder, set_threads, split_config
 
 NETWORKS = Path(__file__).parents[1] / "weights" / "birds_eval"
 DOCS = Path(__file__).parents[3] / "docs"
@@ -57,8 +56,12 @@ def _run(argv: list[str]) -> int:
     from reference_models.dmgan.ablation.plan import Plan, encoder_digests
     from reference_models.dmgan.ablation.runner import Ablation, embedded_scores
     from reference_models.dmgan.data.open import open_dataset
+    from reference_models.dmgan.evaluation.numbers import at_least, check_size
+    from reference_models.dmgan.evaluation.run import MINIMUM
     from reference_models.dmgan.training.weights import load_encoders
 
+    at_least(MINIMUM, count=options.count)
+    check_size(config.generator.sizes[-1], "raise `--generator.first-size` or `--generator.refinements`")
     plan = Plan(
         config=config,
         encoders=encoder_digests(options.encoders),
@@ -111,17 +114,17 @@ def _swaps(argv: list[str]) -> int:
     parser.add_argument("--threads", type=int, help="CPU threads")
     options = parser.parse_args(argv)
     set_threads(options.threads)
+    refuse_folder(options.out)
     from reference_models.dmgan.ablation.swap_shares import lines
     from reference_models.dmgan.ablation.swaps import swaps_of
-    from reference_models.dmgan.files import write_atomically
+    from reference_models.dmgan.evaluation.protocol import write_result
     from reference_models.dmgan.sampling import SHIPPED
 
     model = options.model or SHIPPED
     result = swaps_of(model, count=options.count, seed=options.seed, networks=options.networks, say=_say)
     print("\n".join(lines(result)))
     if options.out:
-        with write_atomically(options.out) as temporary:
-            temporary.write_text(json.dumps(result, indent=1) + "\n")
+        write_result(result, options.out)
     return 0
 
 

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from reference_models.dmgan.errors import DmganError
+from reference_models.dmgan.commands.options import refuse_folder, warn
+from reference_models.dmgan.errors import ConfigError, DmganError
 
 LAYOUTS = ("cub", "coco", "flowers", "folder", "shards")
 
@@ -29,6 +30,12 @@ def main(argv: list[str]) -> int:
     return status
 
 
+def _root(text: str) -> Path | str:
+    from reference_models.dmgan.data.open import data_root
+
+    return data_root(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="data", description=__doc__)
     forms = parser.add_subparsers(required=True, metavar="FORM")
@@ -45,14 +52,16 @@ def _parser() -> argparse.ArgumentParser:
     export = forms.add_parser("export", help="the embedded birds as files")
     export.add_argument("--layout", required=True, choices=("cub", "folder", "shards"))
     export.add_argument("--out", type=Path, required=True, help="an empty folder, or one to be made")
-    export.add_argument("--train", type=at_least(0), default=8_855, help="images; CUB's count if not given")
-    export.add_argument("--test", type=at_least(0), default=2_933)
+    export.add_argument(
+        "--train", type=at_least(0), default=8_855, help="images; CUB's count if not given; 0: no such split"
+    )
+    export.add_argument("--test", type=at_least(0), default=2_933, help="likewise")
     export.add_argument("--size", type=at_least(1), default=256)
     export.add_argument("--seed", type=at_least(0), default=0)
     export.set_defaults(run=_export)
 
     check = forms.add_parser("check", help="open every image and caption, and tell what is wrong")
-    check.add_argument("root", type=Path)
+    check.add_argument("root", type=_root, help="a folder, or an address of shards")
     check.add_argument("--layout", choices=LAYOUTS, help="told from the files if not given")
     check.set_defaults(run=_check)
 
@@ -63,13 +72,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     shard.add_argument("--split", default="train", help="which folder of root; default: train")
     shard.add_argument("--per-shard", type=at_least(1), default=1000, help="images; default: 1000")
+    shard.add_argument(
+        "--crop",
+        action="store_true",
+        help="CUB: the squares around the boxes, as PNG; without it images stay whole",
+    )
     shard.set_defaults(run=_shard)
 
     captions = forms.add_parser("captions", help="random captions, one a line, for sample --captions-file")
     images = forms.add_parser("images", help="the real images as PNG, for evaluate --real")
     for form in (captions, images):
-        form.add_argument("root", type=Path)
-        form.add_argument("--split", default="test")
+        form.add_argument("root", type=_root, help="a folder, or an address of shards")
+        form.add_argument(
+            "--split", default="test", help="default: test; all images of a root without splits"
+        )
         form.add_argument("--layout", choices=LAYOUTS, help="told from the files if not given")
         form.add_argument("--out", type=Path, required=True)
     captions.add_argument(
@@ -88,8 +104,7 @@ def _parser() -> argparse.ArgumentParser:
 def _render(options: argparse.Namespace) -> int:
     from reference_models.dmgan.data.birds.sheet import contact_sheet
 
-    if options.out.is_dir():
-        raise DmganError(f"--out {options.out} is a folder: name a file")
+    refuse_folder(options.out)
     path = contact_sheet(
         options.split,
         options.out,
@@ -105,7 +120,10 @@ def _render(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from reference_models.dmgan.data.export import export_birds
 
-    images = {"train": options.train, "test": options.test}
+    asked = {"train": options.train, "test": options.test}
+    images = {split: count for split, count in asked.items() if count}
+    if not images:
+        raise ConfigError("`--train` and `--test` must not both be 0: there would be nothing to write")
     out = export_birds(
         options.layout, options.out, images=images, size=options.size, seed=options.seed, say=print
     )
@@ -131,7 +149,9 @@ def _shard(options: argparse.Namespace) -> int:
 
     if options.out.exists() and any(options.out.iterdir()):
         raise DmganError(f"--out {options.out} is not an empty folder: choose another, or remove it first")
-    paths = shard_folder(options.root, options.split, options.out, per_shard=options.per_shard)
+    paths = shard_folder(
+        options.root, options.split, options.out, per_shard=options.per_shard, crop=options.crop
+    )
     print(f"wrote {len(paths)} shards to {options.out / options.split}")
     return 0
 
@@ -139,6 +159,7 @@ def _shard(options: argparse.Namespace) -> int:
 def _captions(options: argparse.Namespace) -> int:
     from reference_models.dmgan.data.evaluation_set import random_captions, write_captions
 
+    refuse_folder(options.out)
     chosen = random_captions(
         options.root,
         options.split,
@@ -146,6 +167,7 @@ def _captions(options: argparse.Namespace) -> int:
         layout=options.layout,
         seed=options.seed,
         max_words=options.max_words,
+        warn=warn,
     )
     print(f"wrote {len(chosen)} captions to {write_captions(chosen, options.out)}")
     return 0
@@ -155,7 +177,13 @@ def _images(options: argparse.Namespace) -> int:
     from reference_models.dmgan.data.evaluation_set import write_real_images
 
     count = write_real_images(
-        options.root, options.split, options.out, layout=options.layout, size=options.size, say=print
+        options.root,
+        options.split,
+        options.out,
+        layout=options.layout,
+        size=options.size,
+        say=print,
+        warn=warn,
     )
     print(f"wrote {count} images to {options.out}")
     return 0

@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-NETWORKS = Path(__file__).parents[1] / "weights" / "birds_eval"
+from reference_models.dmgan.commands.evaluate_networks import NETWORKS, make_reference, train_judges
+from reference_models.dmgan.commands.options import refuse_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,36 +58,6 @@ class Evaluate:
     """of the generator or the extractor"""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainJudges:
-    """Train the evaluation networks (judge, scene, retrieval) on renders of independent attributes."""
-
-    out: Path = NETWORKS
-    """folder of the weight files"""
-    only: tuple[str, ...] = ("judge", "scene", "retrieval")
-    """which of them"""
-    minutes: float = 0.0
-    """of training for each network; 0: the fixed number of steps that the shipped ones had"""
-    images: int = 0
-    """renders of each network's pool; 0: as the shipped ones had"""
-    threads: int = 1
-    """of torch"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MakeReference:
-    """Draw the real set and store what SceneNet sees in it; needed again after SceneNet is trained anew."""
-
-    out: Path = NETWORKS
-    """folder of SceneNet and of the references"""
-    count: int = 50_000
-    """images of each split's reference"""
-    sample: int = 10_000
-    """features that are kept for KID, precision and recall"""
-    workers: int = 0
-    """processes that draw"""
-
-
 @dataclass(frozen=True)
 class Compare:
     """Second result minus first, refused where their protocols differ."""
@@ -97,14 +68,8 @@ class Compare:
 
 def main(argv: list[str]) -> int:
     """Run one of the forms of ``evaluate``."""
-    forms = {
-        "train-judges": _train_judges,
-        "reference": _reference,
-        "retrieval": _retrieval,
-        "compare": _compare,
-    }
-    if argv and argv[0] in forms:
-        return forms[argv[0]](argv)
+    if argv and argv[0] in FORMS:
+        return FORMS[argv[0]](argv)
     return _evaluate(tyro.cli(Evaluate, args=argv, prog="evaluate"))
 
 
@@ -116,6 +81,8 @@ def _evaluate(options: Evaluate) -> int:
     chosen = [options.run is not None, options.model is not None, options.real or options.fake]
     if sum(map(bool, chosen)) != 1:
         raise ConfigError("give one of `--run DIR`, `--model DIR` or `--real DIR --fake DIR`")
+    _refuse_unused(options)
+    refuse_folder(options.out)
     result = _folders(options) if options.real or options.fake else _model(options)
     if not result:  # of several processes the first alone scores
         return 0
@@ -125,6 +92,28 @@ def _evaluate(options: Evaluate) -> int:
     return 0
 
 
+def _refuse_unused(options: Evaluate) -> None:
+    """An option that would change nothing: whoever gives it means another form of the command."""
+    from reference_models.dmgan.errors import ConfigError
+
+    models, folders, extractor = (
+        "`--run DIR` or `--model DIR`",
+        "`--real DIR --fake DIR`",
+        "`--extractor FILE`",
+    )
+    if not (options.real or options.fake):
+        unused = dict.fromkeys(("extractor", "sha256"), f"{folders}, not with {models}")
+    else:
+        unused = dict.fromkeys(("count", "workers"), f"{models}, not with {folders}")
+        if options.extractor is None:
+            unused["sha256"] = f"{extractor}, which is not given"
+        else:
+            unused["networks"] = f"{folders} without {extractor}"
+    for name, form in unused.items():
+        if getattr(options, name) != getattr(Evaluate(), name):
+            raise ConfigError(f"`--{name}` goes with {form}")
+
+
 def _model(options: Evaluate) -> dict[str, Any]:
     from reference_models.dmgan.data.birds.dataset import birds_vocabulary
     from reference_models.dmgan.errors import ConfigError, DataError
@@ -132,6 +121,7 @@ def _model(options: Evaluate) -> dict[str, Any]:
     from reference_models.dmgan.sampling import load_model
     from reference_models.dmgan.state_file import sha256
     from reference_models.dmgan.training.distributed import join, leave, together
+    from reference_models.dmgan.training.weights import model_folder
 
     protocol = options.protocol or "embedded"
     if protocol not in ("embedded", "selection"):
@@ -162,8 +152,7 @@ def _model(options: Evaluate) -> dict[str, Any]:
     finally:
         leave()
     if result:
-        file = folder / "generator.safetensors"
-        result["generator_sha256"] = sha256(file if file.exists() else folder / "export" / file.name)
+        result["generator_sha256"] = sha256(model_folder(folder) / "generator.safetensors")
     return result
 
 
@@ -197,40 +186,6 @@ def _folders(options: Evaluate) -> dict[str, Any]:
     )
 
 
-def _train_judges(argv: list[str]) -> int:
-    import shlex
-
-    import torch
-
-    from reference_models.dmgan.evaluation.train_judges import train_judges
-
-    options = tyro.cli(TrainJudges, args=argv[1:], prog="evaluate train-judges")
-    torch.set_num_threads(options.threads)
-    train_judges(
-        options.out,
-        only=options.only,
-        minutes=options.minutes,
-        images=options.images,
-        command=shlex.join(["python", "-m", "reference_models.dmgan", "evaluate", *argv]),
-        say=_say,
-    )
-    return 0
-
-
-def _reference(argv: list[str]) -> int:
-    from reference_models.dmgan.evaluation.birds import SPLITS, make_reference, reference_path
-    from reference_models.dmgan.evaluation.store import load_network
-
-    options = tyro.cli(MakeReference, args=argv[1:], prog="evaluate reference")
-    network = load_network("scene", options.out)
-    for split in SPLITS:
-        reference = make_reference(
-            split, network, count=options.count, sample=options.sample, workers=options.workers, say=_say
-        )
-        reference.save(reference_path(split, options.out))
-    return 0
-
-
 def _retrieval(argv: list[str]) -> int:
     from reference_models.dmgan.commands.evaluate_retrieval import main
 
@@ -244,6 +199,14 @@ def _compare(argv: list[str]) -> int:
     for name, change in compare(read_result(options.first), read_result(options.second)).items():
         print(f"{name:60s} {change:+.5g}")
     return 0
+
+
+FORMS = {
+    "train-judges": train_judges,
+    "reference": make_reference,
+    "retrieval": _retrieval,
+    "compare": _compare,
+}
 
 
 def _say(text: str) -> None:

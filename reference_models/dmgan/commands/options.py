@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 import textwrap
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -67,3 +68,14 @@ def hold(out: Path, held: ExitStack) -> None:
     """
     if not held.enter_context(locked(out / ".lock")):
         raise ConfigError(f"another process trains in {out}: wait for its end, or choose another --out")
+
+
+def refuse_folder(out: Path | None) -> None:
+    """A file cannot be written over a folder: told before the work that would be lost."""
+    if out is not None and out.is_dir():
+        raise ConfigError(f"--out {out} is a folder: name a file")
+
+
+def warn(text: str) -> None:
+    """One line on stderr: not the command's result, and not an error either."""
+    print(f"note: {text}", file=sys.stderr, flush=True)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from reference_models.dmgan.commands.options import refuse_folder
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -20,7 +22,8 @@ class Options:
     out: Path = Path("report.html")
     """the page"""
     result: Path | None = None
-    """what `evaluate --out` wrote; default: evaluation.json in the model's folder, if it is there"""
+    """what `evaluate --out` wrote; default: evaluation.json in the model's folder, if it is there. A result that
+    says it is of other weights is left out"""
     log: Path | None = None
     """the run's log; default: log.jsonl or training_log.jsonl in the model's folder, if it is there"""
     drawings: int = 4
@@ -34,6 +37,7 @@ class Options:
 def main(argv: list[str]) -> int:
     """Parse ``argv`` and write the page."""
     options = tyro.cli(Options, args=argv, prog="report")
+    refuse_folder(options.out)
     from reference_models.dmgan.report.from_folder import report_of
     from reference_models.dmgan.report.page import write_report
     from reference_models.dmgan.sampling import SHIPPED
@@ -46,6 +50,7 @@ def main(argv: list[str]) -> int:
         drawings=options.drawings,
         seed=options.seed,
         judge=options.judge,
+        say=print,
     )
     print(f"wrote {write_report(data, options.out)}")
     return 0

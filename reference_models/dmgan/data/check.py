@@ -12,6 +12,7 @@ import numpy as np
 from reference_models.dmgan.data.folder import ImageFolder
 from reference_models.dmgan.data.open import open_folder, told_layout
 from reference_models.dmgan.data.released_layout import ReleasedLayout, caption_lines
+from reference_models.dmgan.data.shard_files import folder_of
 from reference_models.dmgan.data.shards import ShardedImages
 from reference_models.dmgan.data.vocabulary import tokenize
 from reference_models.dmgan.errors import DataError, DmganError
@@ -38,11 +39,11 @@ class Checked:
             self.faults.append(f"{split}: and {len(every) - SHOWN} more")
 
 
-def check(root: Path, *, layout: str | None = None, size: int = 64) -> Checked:
+def check(root: Path | str, *, layout: str | None = None, size: int = 64) -> Checked:
     """Open every image and caption of every split of ``root``."""
     result = Checked(layout or told_layout(root))
     opened: dict[str, Files] = {}
-    for split in [name for name in SPLITS if (root / name).is_dir()] or ["train"]:
+    for split in _splits(root) or ["train"]:
         try:
             images = open_folder(root, split, layout=result.layout, size=size)
         except (DmganError, FileNotFoundError) as error:
@@ -53,6 +54,12 @@ def check(root: Path, *, layout: str | None = None, size: int = 64) -> Checked:
         _check_split(images, split, result)
     _compare_splits(opened, result)
     return result
+
+
+def _splits(root: Path | str) -> list[str]:
+    if isinstance(root, str):  # an address
+        return [name for name in SPLITS if folder_of(root, name).endswith(f"/{name}")]
+    return [name for name in SPLITS if (root / name).is_dir()]
 
 
 def _check_split(images: Files, split: str, result: Checked) -> None:

@@ -28,7 +28,7 @@ def open_folder(
     root: Path | str, split: str, *, layout: str | None = None, size: int = 256, max_words: int = 18
 ) -> CaptionedImages:
     """One split of the files at ``root``, which may be an address of shards; ``layout`` None: told from the files."""
-    layout = layout or told_layout(Path(root))
+    layout = layout or told_layout(root)
     if layout == "folder":
         from reference_models.dmgan.data.folder import ImageFolder
 
@@ -42,8 +42,22 @@ def open_folder(
     return ReleasedLayout(root, split, layout=layout, size=size, max_words=max_words)
 
 
-def told_layout(root: Path) -> str:
-    """``cub``, ``coco``, ``flowers``, ``folder`` or ``shards``, from the files that are there.
+def unsplit(images: CaptionedImages, root: Path | str) -> str:
+    """A sentence where ``images`` are all that lie at ``root``, whichever split was asked for; else nothing."""
+    if str(getattr(images, "folder", "")).rstrip("/") != str(root).rstrip("/"):
+        return ""
+    return f"{root} has no splits: all of its images are taken"
+
+
+def data_root(text: str) -> Path | str:
+    """What a command was given: a folder, or an address of shards, which a path would write otherwise."""
+    from reference_models.dmgan.data.shard_files import ADDRESSES
+
+    return text if text.startswith(ADDRESSES) else Path(text)
+
+
+def told_layout(root: Path | str) -> str:
+    """``cub``, ``coco``, ``flowers``, ``folder`` or ``shards``, from the files that are there; at an address, shards.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -51,6 +65,9 @@ def told_layout(root: Path) -> str:
     """
     from reference_models.dmgan.data.shard_files import INDEX
 
+    root = data_root(str(root))
+    if isinstance(root, str):
+        return "shards"
     if not root.is_dir():
         raise FileNotFoundError(f"there is no data folder {root}")
 

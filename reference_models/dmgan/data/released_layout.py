@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from reference_models.dmgan.data.batch import Item
-from reference_models.dmgan.data.images import Box, crop_to_box, open_image, prepare
+from reference_models.dmgan.data.boxes import read_boxes
+from reference_models.dmgan.data.images import crop_to_box, open_image, prepare
 from reference_models.dmgan.data.sentences import shorten, text_lines
 from reference_models.dmgan.data.unpickle import read_pickle
 from reference_models.dmgan.data.vocabulary import END, Vocabulary
@@ -72,27 +74,31 @@ class ReleasedLayout:
         """All captions of image ``index``, in the words of the vocabulary."""
         return [self.vocabulary.decode(ids) for ids in self.captions[index]]
 
+    def picture(self, index: int) -> Image.Image:
+        """Image ``index``: whole, or the square around CUB's box."""
+        image = open_image(self.path(index))
+        if self.boxes is None:
+            return image
+        key = self.keys[index]
+        if key not in self.boxes:
+            raise DataError(f"{self.root / 'CUB_200_2011' / 'bounding_boxes.txt'} has no box of {key!r}")
+        try:
+            return crop_to_box(image, self.boxes[key])
+        except DataError as error:
+            raise DataError(f"{self.path(index)}: {error}") from error
+
     def item(self, index: int, rng: np.random.Generator, *, train: bool) -> Item:
         """Image ``index``; in training any of its captions, a random crop and a random flip."""
         if not 0 <= index < len(self):
             raise DataError(f"`index` must be in 0..{len(self) - 1}, got {index}")
-        key = self.keys[index]
         captions = self.captions[index]
         ids = captions[int(rng.integers(len(captions))) if train else 0]
-        image = open_image(self.path(index))
-        if self.boxes is not None:
-            if key not in self.boxes:
-                raise DataError(f"{self.root / 'CUB_200_2011' / 'bounding_boxes.txt'} has no box of {key!r}")
-            try:
-                image = crop_to_box(image, self.boxes[key])
-            except DataError as error:
-                raise DataError(f"{self.path(index)}: {error}") from error
         return Item(
-            image=prepare(image, self.size, rng if train else None),
+            image=prepare(self.picture(index), self.size, rng if train else None),
             caption=shorten(ids, self.limits[train], rng),
             text=self.vocabulary.decode(ids),
             class_id=self.class_ids[index],
-            key=key,
+            key=self.keys[index],
         )
 
 
@@ -150,7 +156,7 @@ def read_caption_pickle(path: Path) -> tuple[list[list[int]], list[list[int]], V
         raise DataError(
             f"{path}: id → word must give text, got {next(w for w in listed if type(w) is not str)!r}"
         )
-    vocabulary = Vocabulary(listed)
+    vocabulary = Vocabulary.named(listed, path)
     return _ids(train, len(words), path), _ids(test, len(words), path), vocabulary
 
 
@@ -212,36 +218,6 @@ def _read_classes(root: Path, split: str, count: int) -> list[int]:
     if len(classes) != count:
         raise DataError(f"{path} has {len(classes)} classes for {count} images of filenames.pickle")
     return classes
-
-
-def read_boxes(root: Path) -> dict[str, Box] | None:
-    """Key → bounding box, from CUB's two text files; None where the layout has none."""
-    folder = root / "CUB_200_2011"
-    if not folder.is_dir():
-        return None
-    names = dict(_table(folder / "images.txt", 1))
-    boxes = {}
-    for number, values in _table(folder / "bounding_boxes.txt", 4):
-        if number not in names:
-            raise DataError(f"{folder / 'bounding_boxes.txt'}: image {number} is not in images.txt")
-        try:
-            box = tuple(float(value) for value in values.split())
-        except ValueError as error:
-            raise DataError(f"{folder / 'bounding_boxes.txt'}: image {number}: {error}") from error
-        boxes[names[number].removesuffix(".jpg")] = box
-    return boxes  # type: ignore[return-value]
-
-
-def _table(path: Path, columns: int) -> list[tuple[str, str]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no {path}")
-    rows = []
-    for place, line in text_lines(path):
-        number, _, rest = line.partition(" ")
-        if len(rest.split()) != columns:
-            raise DataError(f"{path}, line {place}: expected a number and {columns} more, got {line!r}")
-        rows.append((number, rest.strip()))
-    return rows
 
 
 def _kind(value: Any) -> str:

@@ -83,7 +83,15 @@ class Vocabulary:
             raise DataError(f"{name}: expected {{'words': [...]}} as JSON, got {error!r}") from error
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise DataError(f"{name}: 'words' must be a list of strings")
-        return cls(words)
+        return cls.named(words, name)
+
+    @classmethod
+    def named(cls, words: Sequence[str], name: Path | str) -> Vocabulary:
+        """The vocabulary of ``words``, which were read from ``name``: errors say so."""
+        try:
+            return cls(words)
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from error
 
     def __len__(self) -> int:
         return len(self.words)

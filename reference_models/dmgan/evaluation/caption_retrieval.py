@@ -9,6 +9,8 @@ Axis letters: I images, D distractors, E encoder width, N captions of the data s
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +20,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reference_models.dmgan.data.check import Files
-from reference_models.dmgan.data.open import open_folder, told_layout
+from reference_models.dmgan.data.check import Files, keys_of
+from reference_models.dmgan.data.open import open_folder, told_layout, unsplit
 from reference_models.dmgan.data.released_layout import EVALUATION_WORDS
 from reference_models.dmgan.data.sentences import shorten
 from reference_models.dmgan.errors import DataError
+from reference_models.dmgan.evaluation.numbers import at_least
 from reference_models.dmgan.evaluation.protocol import Protocol
 from reference_models.dmgan.evaluation.store import file_sha256
 from reference_models.dmgan.metrics import r_precision
 from reference_models.dmgan.sampling import SampledModel, generate, load_model
-from reference_models.dmgan.training.weights import load_encoders
+from reference_models.dmgan.training.weights import load_encoders, model_folder
 
 DISTRACTORS = 99
 SPLITS = 10
@@ -88,9 +91,15 @@ def caption_bank(images: Files, *, max_words: int | None, seed: int = 0) -> Capt
     return CaptionBank(tuple(texts), np.array(owners), np.array(classes))
 
 
+def data_digest(images: Files, bank: CaptionBank) -> str:
+    """sha256 of the names of the images, and of their captions and classes."""
+    owned = zip(bank.texts, bank.owners.tolist(), bank.classes.tolist())
+    return hashlib.sha256(json.dumps([keys_of(images), *owned]).encode()).hexdigest()
+
+
 def score_retrieval(
     folder: Path,
-    root: Path,
+    root: Path | str,
     *,
     split: str = "test",
     layout: str | None = None,
@@ -99,18 +108,23 @@ def score_retrieval(
     seed: int = 0,
     device: str = "cpu",
     say: Say = lambda _: None,
+    warn: Say = lambda _: None,
 ) -> dict[str, Any]:
-    """The result of drawing ``count`` images of the split's captions with the model in ``folder``.
+    """The result of drawing ``count`` images of the split's captions with the model in ``folder``, its own or a run's.
 
     Raises:
         DataError: the data's words are not the model's, so that word ids would mean other words.
         FileNotFoundError: the model or its image encoder, or the data, is missing.
     """
-    layout = layout or told_layout(root)
+    at_least(1, count=count, batch=batch)
+    at_least(0, seed=seed)
+    folder, layout = model_folder(folder), layout or told_layout(root)
     model = load_model(folder, device=device)
     encoder = load_encoders(folder, model.config).image.to(device)
     images = open_folder(root, split, layout=layout, size=model.generator.config.sizes[-1])
     assert isinstance(images, Files)
+    if told := unsplit(images, root):
+        warn(told)
     if images.vocabulary != model.vocabulary:
         raise DataError(
             f"{folder} knows other words than {root} ({len(model.vocabulary)} and {len(images.vocabulary)}, or in "
@@ -143,6 +157,7 @@ def score_retrieval(
         normalisation="[-1, 1]",
         count=count,
         reference_count=len(set(owners.tolist())),
+        reference_sha256=data_digest(images, bank),
         split=split,
         seed=seed,
         batch_size=batch,

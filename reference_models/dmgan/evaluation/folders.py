@@ -5,6 +5,7 @@ Axis letters: B batch, I images, F features, K classes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reference_models.dmgan.data.images import open_image
 from reference_models.dmgan.errors import DataError
 from reference_models.dmgan.evaluation.features import SceneNet
 from reference_models.dmgan.evaluation.images import network_input
 from reference_models.dmgan.evaluation.inception_tf import ScoreInception
 from reference_models.dmgan.evaluation.judge import SIZE
+from reference_models.dmgan.evaluation.numbers import at_least
 from reference_models.dmgan.evaluation.protocol import Protocol
+from reference_models.dmgan.evaluation.store import file_sha256
 from reference_models.dmgan.metrics import (
     frechet_distance,
     inception_score,
@@ -49,15 +53,17 @@ def image_files(folder: Path | str) -> list[Path]:
     return files
 
 
-def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8; a damaged or truncated file is named."""
-    from PIL import Image
+def files_digest(files: list[Path], folder: Path | str) -> str:
+    """sha256 of the files' paths below ``folder`` and of their bytes: whose images a score was measured against."""
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(f"{path.relative_to(folder).as_posix()}\0{file_sha256(path)}\n".encode())
+    return whole.hexdigest()
 
-    try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} is not a whole image: {error}") from None
+
+def read_image(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8, decoded as data sets decode theirs; a damaged, truncated or refused file is named."""
+    return np.array(open_image(path))
 
 
 def batches(files: list[Path], batch: int) -> Iterator[list[Tensor]]:
@@ -118,6 +124,8 @@ def score_folders(
     KID's subsets and IS's splits shrink to the smaller folder; precision and recall take equally many images
     of both (the first by path). The counts are in the protocol, so such figures are compared with their like.
     """
+    at_least(1, batch=batch)
+    at_least(0, seed=seed)
     files = {"real": image_files(real), "fake": image_files(fake)}
     for name, paths in files.items():
         if len(paths) < k + 2:
@@ -150,6 +158,7 @@ def score_folders(
         normalisation=NORMALISATION[network.variant] if isinstance(network, ScoreInception) else "[-1, 1]",
         count=len(second),
         reference_count=len(first),
+        reference_sha256=files_digest(files["real"], real),
         seed=seed,
         file_format=f"real {sides['real'].formats}, fake {sides['fake'].formats}",
         splits=used if inception else 0,

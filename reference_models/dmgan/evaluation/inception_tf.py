@@ -9,7 +9,6 @@ Axis letters: B batch, K classes.
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +19,7 @@ from torch.nn import functional as F
 from reference_models.dmgan.errors import CheckpointError
 from reference_models.dmgan.evaluation.store import file_sha256
 from reference_models.dmgan.inception import InceptionA, InceptionC, InceptionE, InceptionTrunk
+from reference_models.dmgan.state_file import read_state_file
 
 Variant = Literal["tf", "released"]
 CLASSES = {"tf": 1008, "released": 1000}
@@ -133,12 +133,9 @@ def load_score_inception(path: Path | str, variant: Variant, *, sha256: str = ""
     digest = file_sha256(path)
     if not digest.startswith(sha256.lower()):
         raise CheckpointError(f"{path}: sha256 {digest}, expected {sha256}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise CheckpointError(f"{path} is not a whole file of weights: {error}") from error
+    state = read_state_file(path, "scoring network")
     state = {key: value for key, value in state.items() if not key.startswith("AuxLogits.")}
-    classes = state["fc.weight"].shape[0] if "fc.weight" in state else None
+    classes = next(iter(state["fc.weight"].shape), None) if "fc.weight" in state else None
     if classes != CLASSES[variant]:
         raise CheckpointError(
             f"{path}: protocol {variant!r} needs a classifier of {CLASSES[variant]} classes (`fc.weight`), "

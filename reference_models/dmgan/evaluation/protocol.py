@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from reference_models.dmgan.errors import DataError
+from reference_models.dmgan.files import write_atomically
 
 
 class ProtocolMismatch(DataError):
@@ -31,6 +33,7 @@ class Protocol:
     count: int = 0  # images scored
     reference_count: int = 0  # real images behind the reference
     reference_seed: int = 0
+    reference_sha256: str = ""  # of the real side, where it is a folder: names and what lies under them
     split: str = ""
     seed: int = 0  # of noise, captions and distractors
     batch_size: int = 0  # matters where the mask mode is "release"
@@ -51,6 +54,8 @@ class Protocol:
 
 # How a model was run rather than measured: two models may differ here and still be compared.
 FREE = frozenset({"batch_size"})
+# What results of before do not say: it differs only where both do.
+ADDED = frozenset({"reference_sha256"})
 
 
 def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
@@ -59,10 +64,11 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     The batch size counts only where an image depends on its batch neighbours (mask mode "release").
     """
     free = FREE if "release" not in (first.get("mask_mode"), second.get("mask_mode")) else frozenset()
+    silent = {name for name in ADDED if not (first.get(name) and second.get(name))}
     return [
         f"{name} is {first.get(name)!r} and {second.get(name)!r}"
         for name in sorted(set(first) | set(second))
-        if name not in free and first.get(name) != second.get(name)
+        if name not in free | silent and first.get(name) != second.get(name)
     ]
 
 
@@ -94,9 +100,17 @@ def flatten(scores: dict[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def write_result(result: dict[str, Any], path: Path | str) -> None:
-    """Write a result as JSON."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps(result, indent=1) + "\n")
+    """Write a result as JSON, whole or not at all; a score that is not finite is null: JSON has no other."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(json.dumps(_finite(result), indent=1, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_result(path: Path | str) -> dict[str, Any]:

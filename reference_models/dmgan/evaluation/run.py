@@ -35,6 +35,7 @@ from reference_models.dmgan.evaluation.embedded import (
 )
 from reference_models.dmgan.evaluation.gate import gate
 from reference_models.dmgan.evaluation.judge import SIZE
+from reference_models.dmgan.evaluation.numbers import check_size
 from reference_models.dmgan.evaluation.protocol import Protocol
 from reference_models.dmgan.evaluation.reference import Reference
 from reference_models.dmgan.evaluation.store import SHIPPED, load_network
@@ -197,6 +198,7 @@ def evaluate_model(
     """
     if count < MINIMUM:
         raise DataError(f"`count` must be at least {MINIMUM} images, got {count}")
+    check_size(generator.config.sizes[-1], "write them with `sample`, and score them with --real and --fake")
     load_tools(protocol, folder)  # what is missing is told before minutes of drawing
     start = time.monotonic()
     texts = captions_of(SPLIT_OF[protocol], count).texts

@@ -42,13 +42,12 @@ def demonstrate(demo: Demo, say: Callable[[str], None], *, began: float | None =
         FileNotFoundError: weights are missing; the message says what makes them.
     """
     clock = Clock(time.monotonic() if began is None else began, say)
-    if (demo.model / "export").is_dir():  # a run's folder
-        demo = replace(demo, model=demo.model / "export")
+    from reference_models.dmgan.training.weights import model_folder
+
+    demo = replace(demo, model=model_folder(demo.model))
     check_weights(demo)
     demo.out.mkdir(parents=True, exist_ok=True)
-    from reference_models.dmgan.sampling import load_model
-
-    model = load_model(demo.model)
+    model = load(demo)
     pictures = draw(demo, model, clock)
     result = evaluate(demo, model, clock)
     gone_on = train(demo, pictures, clock)
@@ -56,6 +55,20 @@ def demonstrate(demo: Demo, say: Callable[[str], None], *, began: float | None =
     write_page(demo, model, pictures, result, gone_on, clock, path)
     clock.tell(f"the report: {path}")
     return path
+
+
+def load(demo: Demo) -> SampledModel:
+    """The model, if it can be scored as often as is asked."""
+    from reference_models.dmgan.evaluation.numbers import at_least
+    from reference_models.dmgan.evaluation.run import MINIMUM
+    from reference_models.dmgan.report.from_folder import check_judged
+    from reference_models.dmgan.sampling import load_model
+
+    if demo.count:  # 0: no evaluation
+        at_least(MINIMUM, count=demo.count)
+    model = load_model(demo.model)
+    check_judged(model, judge=demo.count > 0, instead="`--count 0` leaves the evaluation and the judge out")
+    return model
 
 
 def check_weights(demo: Demo) -> None:
@@ -184,6 +197,9 @@ def write_page(
     from reference_models.dmgan.report.page import write_report
 
     log, stored = demo.model / "training_log.jsonl", demo.model / "evaluation.json"
+    foreign = from_folder.of_other_weights(stored, demo.model) if stored.is_file() else ""
+    if foreign:
+        clock.say(foreign)
     swaps = from_folder.swapped(model, pictures, seed=demo.seed, judge=demo.count > 0, networks=demo.networks)
     data = ReportData(
         title=from_folder.title(model),
@@ -198,7 +214,7 @@ def write_page(
         frames=gone_on.frames if gone_on else None,
         scores=scores_of(result, f"{demo.count:,} images of held-out species, just now.") if result else None,
         more_scores=(("The full measurement", from_folder.stored_scores(stored)),)
-        if stored.is_file()
+        if stored.is_file() and not foreign
         else (),
         provenance={**provenance(demo, gone_on), "seconds": clock.parts},
         config=model.config.to_dict(),

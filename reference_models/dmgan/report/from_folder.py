@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from reference_models.dmgan.errors import ConfigError
+from reference_models.dmgan.evaluation.numbers import check_size
 from reference_models.dmgan.generator import Generator
 from reference_models.dmgan.report.curves import charts_of
 from reference_models.dmgan.report.data import Picture, ReportData, Scores, Swap
@@ -17,6 +18,7 @@ from reference_models.dmgan.report.explain import explain
 from reference_models.dmgan.report.measured import scores_of
 from reference_models.dmgan.sampling import SampledModel, load_model
 from reference_models.dmgan.state_file import sha256
+from reference_models.dmgan.training.weights import model_folder
 
 BUILT_IN = 8  # captions
 
@@ -30,24 +32,29 @@ def report_of(
     drawings: int = 4,
     seed: int = 0,
     judge: bool = True,
+    say: Callable[[str], None] = lambda _: None,
 ) -> ReportData:
-    """Everything that can be shown of the model in ``folder``.
+    """Everything that can be shown of the model in ``folder``; ``say`` hears where scores are of other weights.
 
     Raises:
         ConfigError: there are no captions, and the model is not one of the embedded birds.
         FileNotFoundError: the model, ``result`` or ``log`` is missing.
     """
     model = load_model(folder)
+    check_judged(model, judge=judge, instead="`--no-judge` leaves the judge out")
     pictures = draw(model, captions, drawings=drawings, seed=seed)
     result = result or _first(folder, "evaluation.json")
     log = log or _first(folder, "log.jsonl", "training_log.jsonl")
+    foreign = of_other_weights(result, folder) if result else ""
+    if foreign:
+        say(foreign)
     return ReportData(
         title=title(model),
         lede=lede(model, len(pictures), given=bool(captions)),
         pictures=pictures,
         swaps=swapped(model, pictures, seed=seed, judge=judge),
         charts=charts_of(read_lines(log)) if log else (),
-        scores=stored_scores(result) if result else None,
+        scores=stored_scores(result) if result and not foreign else None,
         provenance={
             "folder": folder,
             "seed": seed,
@@ -55,6 +62,7 @@ def report_of(
                 path.name: sha256(path) for path in sorted(model_folder(folder).glob("*.safetensors"))
             },
             "torch": torch.__version__,
+            **({"scores": foreign} if foreign else {}),
         },
         config=model.config.to_dict(),
     )
@@ -79,6 +87,12 @@ def draw(model: SampledModel, captions: Sequence[str], *, drawings: int, seed: i
     )
 
 
+def check_judged(model: SampledModel, *, judge: bool, instead: str) -> None:
+    """Before anything is drawn: that the judge can look at the swaps; ``instead`` says what leaves it out."""
+    if judge and model.config.data.layout == "birds":
+        check_size(model.generator.config.sizes[-1], instead)
+
+
 def swapped(
     model: SampledModel,
     pictures: Sequence[Picture],
@@ -95,11 +109,6 @@ def swapped(
 
     network = load_network("judge", networks or SHIPPED) if judge else None
     return tuple(swaps(model, [picture.caption for picture in pictures], network, seed=seed))
-
-
-def model_folder(folder: Path) -> Path:
-    """Where the weights are: a run keeps them in ``export``."""
-    return folder if (folder / "generator.safetensors").is_file() else folder / "export"
 
 
 def title(model: SampledModel) -> str:
@@ -130,6 +139,21 @@ def stored_scores(path: Path) -> Scores:
 
     result = read_result(path)
     return scores_of(result, f"{result['protocol'].get('count', 0):,} images, measured earlier.")
+
+
+def of_other_weights(path: Path, folder: Path) -> str:
+    """A sentence where the result was measured with another generator than the model's in ``folder``, else nothing."""
+    from reference_models.dmgan.evaluation.protocol import read_result
+
+    measured = read_result(path).get("generator_sha256")
+    weights = model_folder(folder) / "generator.safetensors"
+    held = sha256(weights)
+    if measured in (None, held):  # None: it does not say
+        return ""
+    return (
+        f"scores are left out: {path} was measured with a generator of sha256 {str(measured)[:12]}..., and {weights} "
+        f"has {held[:12]}...; `evaluate` measures it"
+    )
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

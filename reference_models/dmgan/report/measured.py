@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ def scores_of(result: dict[str, Any], note: str = "") -> Scores:
         metrics += [
             Metric(
                 "attribute progress",
-                block["progress"],
+                _value(block["progress"]),
                 0.0,
                 1.0,
                 unit="%",
@@ -32,7 +33,7 @@ def scores_of(result: dict[str, Any], note: str = "") -> Scores:
             ),
             Metric(
                 "attribute accuracy",
-                block["accuracy"],
+                _value(block["accuracy"]),
                 block["floor"],
                 block["ceiling"],
                 unit="%",
@@ -44,7 +45,7 @@ def scores_of(result: dict[str, Any], note: str = "") -> Scores:
         metrics.append(
             Metric(
                 "R-precision",
-                block["value"],
+                _value(block["value"]),
                 block["chance"],
                 block["real"],
                 unit="%",
@@ -103,7 +104,7 @@ def _distribution(
             metrics.append(
                 Metric(
                     label,
-                    block["value"],
+                    _value(block["value"]),
                     floor if share else None,
                     best,
                     unit="%" if share else "",
@@ -123,5 +124,12 @@ def _per_attribute(table: dict[str, dict[str, float | None]]) -> dict[str, Metri
     }
 
 
-def _pair(values: list[float] | None) -> tuple[float, float] | None:
-    return None if values is None else (values[0], values[1])
+def _value(stored: float | None) -> float:
+    """None: what was stored was not a number."""
+    return math.nan if stored is None else stored
+
+
+def _pair(values: list[float | None] | None) -> tuple[float, float] | None:
+    if values is None or values[0] is None or values[1] is None:
+        return None
+    return values[0], values[1]

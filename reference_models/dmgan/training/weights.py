@@ -86,6 +86,12 @@ def read_into(module: nn.Module, path: Path) -> nn.Module:
     return module
 
 
+def model_folder(folder: Path) -> Path:
+    """Where the files of a model are: ``folder``, or its ``export``, where a run of training keeps them."""
+    inside = folder / "export"
+    return inside if inside.is_dir() and not (folder / "generator.safetensors").is_file() else folder
+
+
 def write_config(folder: Path, config: Config) -> None:
     """Write ``config.json``."""
     with write_atomically(folder / "config.json") as temporary:
@@ -122,7 +128,14 @@ def load_text_encoder(folder: Path, config: Config) -> tuple[TextEncoder, Vocabu
 
 
 def load_encoders(folder: Path, config: Config) -> Encoders:
-    """Both encoders, frozen, in eval mode."""
+    """Both encoders of a model's folder or a run's, frozen, in eval mode.
+
+    Raises:
+        ConfigError: they were trained with other settings, where no weight shows it.
+    """
+    folder = model_folder(folder)
+    fields = ("kind", "image_size") if config.image_encoder.kind == "small" else ("kind",)
+    _check_trained_with(folder, config, "image_encoder", fields)
     text, vocabulary = load_text_encoder(folder, config)
     image = build_image_encoder(config)
     read_into(image, folder / "image_encoder.safetensors")
@@ -160,11 +173,16 @@ def load_discriminators(folder: Path, config: Config) -> nn.ModuleList:
 
 
 def starting_networks(folder: Path, config: Config) -> tuple[Generator, nn.ModuleList]:
-    """Generator and discriminators that a run begins with: those of a model's folder, in train mode.
+    """Generator and discriminators that a run begins with: those of a model's folder or a run's, in train mode.
 
     A folder without discriminators (one that ships for sampling alone) gets fresh ones. Where they had no statistics
     of a batch and ``config`` asks for them, these begin without weight.
+
+    Raises:
+        ConfigError: the generator was trained with another arm or mask mode.
     """
+    folder = model_folder(folder)
+    _check_trained_with(folder, config, "generator", ("arm", "mask_mode"))
     generator = load_generator(folder, config).train().requires_grad_(True)
     if (folder / "discriminators.safetensors").is_file():
         had = read_config(folder).discriminator.minibatch_std
@@ -176,6 +194,7 @@ def starting_networks(folder: Path, config: Config) -> tuple[Generator, nn.Modul
 
 def write_origin(run: Path, folder: Path) -> None:
     """Write ``started_from.json``: whose networks ``run`` begins with, how these came about, and their log."""
+    folder = model_folder(folder)
     how, log = folder / "how.json", folder / "training_log.jsonl"
     origin = {
         "folder": str(folder),
@@ -191,3 +210,15 @@ def read_origin(run: Path) -> dict[str, Any] | None:
     """What :func:`write_origin` wrote; None: the run began with fresh networks."""
     path = run / ORIGIN
     return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _check_trained_with(folder: Path, config: Config, section: str, fields: tuple[str, ...]) -> None:
+    if not (folder / "config.json").is_file():
+        return
+    theirs, asked = getattr(read_config(folder), section), getattr(config, section)
+    for name in fields:
+        trained, value = getattr(theirs, name), getattr(asked, name)
+        if value != trained:
+            raise ConfigError(
+                f"`{section}.{name}` must be {trained!r}, as {folder} was trained with (its config.json), got {value!r}"
+            )

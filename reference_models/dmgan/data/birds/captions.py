@@ -44,6 +44,7 @@ OPENINGS = (
     "a {adjective}bird that has",
     "a small picture of a {adjective}bird with",
 )
+LONGEST = 24  # words of a caption: 7 of the longest opening, 5 attributes of "a red tail", and "and also"
 JOINTS = (", ", " and ", ", with ")
 _FILLER = "this bird has a an the is with that small picture of and no crest it also"
 

@@ -154,8 +154,8 @@ def test_the_command_runs_an_ablation_and_fills_the_page(
     text = (docs / "ablation.md").read_text()
     assert "| `full` | 1 |" in text
     assert "60 images scored a run" in text
-    assert main([*run, *small, *flags, "--generator.first-size", "8"]) == 2
-    assert "`config.generator.first_size` 16, this one has 8" in capsys.readouterr().err
+    assert main([*run, *small, *flags, "--generator.first-size", "32"]) == 2
+    assert "`config.generator.first_size` 16, this one has 32" in capsys.readouterr().err
 
 
 def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:

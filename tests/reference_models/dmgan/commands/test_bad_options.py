@@ -18,6 +18,9 @@ EVALUATE = ["evaluate", "--model", str(SHIPPED), "--count", "6"]
 TRAIN = ["train", "--encoders", str(SHIPPED), "--data.images", "40"]
 PRETRAIN = ["pretrain", "--data.images", "50"]
 DEMO = ["demo", "--count", "0", "--minutes", "0"]
+FOLDERS = ["--real", "nowhere", "--fake", "nowhere"]
+RETRIEVAL = ["evaluate", "retrieval", "--model", str(SHIPPED), "--data", "nowhere"]
+ABLATE = ["ablate", "run", "--encoders", str(SHIPPED)]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,36 @@ DEMO = ["demo", "--count", "0", "--minutes", "0"]
             "`--image-encoder.weights FILE` must be Inception-v3's",
         ),
         ([*TRAIN, "--train.sample-every", "0"], "`train.sample_every` must be at least 1, got 0"),
+        (["evaluate", *FOLDERS, "--batch", "0"], "`batch` must be at least 1, got 0"),
+        (["evaluate", *FOLDERS, "--seed", "-1"], "`seed` must be at least 0, got -1"),
+        (
+            ["evaluate", *FOLDERS, "--count", "5"],
+            "`--count` goes with `--run DIR` or `--model DIR`, not with",
+        ),
+        (["evaluate", *FOLDERS, "--workers", "2"], "`--workers` goes with `--run DIR` or `--model DIR`, not"),
+        (
+            ["evaluate", *FOLDERS, "--sha256", "ab"],
+            "`--sha256` goes with `--extractor FILE`, which is not given",
+        ),
+        (
+            ["evaluate", *FOLDERS, "--extractor", "x", "--networks", "y"],
+            "`--networks` goes with `--real DIR --fake DIR` without `--extractor FILE`",
+        ),
+        ([*EVALUATE, "--extractor", "x"], "`--extractor` goes with `--real DIR --fake DIR`, not with"),
+        ([*EVALUATE, "--sha256", "ab"], "`--sha256` goes with `--real DIR --fake DIR`, not with"),
+        ([*RETRIEVAL, "--count", "0"], "`count` must be at least 1, got 0"),
+        ([*RETRIEVAL, "--batch", "0"], "`batch` must be at least 1, got 0"),
+        ([*RETRIEVAL, "--seed", "-1"], "`seed` must be at least 0, got -1"),
+        (["evaluate", "train-judges", "--threads", "0"], "`--threads` must be at least 1, got 0"),
+        (["ablate", "swaps", "--count", "0"], "`count` must be at least 1, got 0"),
+        (["ablate", "swaps", "--seed", "-1"], "`seed` must be at least 0, got -1"),
+        ([*ABLATE, "--count", "4"], "`count` must be at least 5, got 4"),
+        (
+            [*ABLATE, "--generator.first-size", "8"],
+            "the networks that score birds see images of at least 64 pixels, this model's are of 32: raise "
+            "`--generator.first-size`",
+        ),
+        (["demo", "--count", "3", "--minutes", "0"], "`count` must be at least 5, got 3"),
         ([*DEMO, "--drawings", "0"], "`drawings` must be at least 1, got 0"),
         ([*DEMO, "--seed", "-1"], "`seed` must be at least 0, got -1"),
     ],
@@ -116,6 +149,39 @@ def test_numbers_of_data_are_named(
     assert told in capsys.readouterr().err
 
 
-def test_a_sheet_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["data", "render", "--out", str(tmp_path)]) == 2
-    assert f"data: --out {tmp_path} is a folder: name a file" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["data", "render"],
+        ["data", "captions", "nowhere"],
+        EVALUATE,
+        ["evaluate", *FOLDERS],
+        RETRIEVAL,
+        ["report"],
+        ["ablate", "swaps"],
+    ],
+)
+def test_what_is_written_as_a_file_is_not_written_over_a_folder(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--out", str(tmp_path)]) == 2
+    told = capsys.readouterr()
+    assert f"{command[0]}: --out {tmp_path} is a folder: name a file" in told.err
+    assert told.out == "", "nothing was done before"
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["evaluate"], "write them with `sample`, and score them with --real and --fake"),
+        (["report"], "`--no-judge` leaves the judge out"),
+        (["demo"], "`--count 0` leaves the evaluation and the judge out"),
+        (["ablate", "swaps"], "the judge cannot look at them"),
+    ],
+)
+def test_a_model_that_is_too_small_to_be_judged(
+    command: list[str], told: str, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--model", str(model_folder), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert f"see images of at least 64 pixels, this model's are of 32: {told}" in error

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from reference_models.dmgan.__main__ import main
-from reference_models.dmgan.commands.evaluate import Evaluate, MakeReference, TrainJudges
+from reference_models.dmgan.commands.evaluate import Evaluate
+from reference_models.dmgan.commands.evaluate_networks import MakeReference, TrainJudges
 from reference_models.dmgan.sampling import SHIPPED
 from reference_models.dmgan.state_file import sha256
 from tests.reference_models.dmgan.training.conftest import run

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from reference_models.dmgan.__main__ import main
 from reference_models.dmgan.config import TextConfig
@@ -56,6 +57,17 @@ def test_faults_are_one_sentence_and_exit_status_2(
     assert main(["import", "--text-encoder", str(checkpoint)]) == 2
     assert "--out is missing" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_another_kind_is_told_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tensors, text = tmp_path / "tensors.pth", tmp_path / "text.pth"
+    save_file({"a": torch.zeros(2)}, tensors)
+    text.write_text("hello, these are no weights\n")
+    for path, kind in ((tensors, "a safetensors file"), (text, "not a file that torch.save wrote")):
+        assert main(["import", "--generator", str(path), "--out", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err
+        assert f"{path} is {kind}: expected a" in error
+        assert error.endswith("state dict, as torch.save writes it\n")
 
 
 def test_verify_passes_here_and_fails_on_other_numbers(

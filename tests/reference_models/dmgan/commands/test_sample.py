@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from reference_models.dmgan.__main__ import main
+from reference_models.dmgan.commands import sample
+from reference_models.dmgan.sampling import Drawn
 
 
 def test_one_png_a_caption_from_the_command_line_and_a_file(model_folder: Path, tmp_path: Path) -> None:
@@ -65,3 +70,37 @@ def test_captions_must_be_text(model_folder: Path, tmp_path: Path, capsys: pytes
     path.write_bytes(b"\xff\xfe\x00")
     assert main(["sample", "--model", str(model_folder), "--captions-file", str(path)]) == 2
     assert "must be UTF-8 text" in capsys.readouterr().err
+
+
+def test_pictures_of_an_earlier_call_are_not_mixed_in(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    command = ["sample", "--model", str(model_folder), "--out", str(tmp_path / "out")]
+    assert main([*command, "a red bird", "a blue bird"]) == 0
+    assert main([*command, "a red tail", "a blue tail"]) == 0, "all of them are replaced"
+    before = (tmp_path / "out" / "00000.png").read_bytes()
+    assert main([*command, "a black bird"]) == 2
+    assert "00001.png, of an earlier call" in capsys.readouterr().err
+    assert (tmp_path / "out" / "00000.png").read_bytes() == before
+
+
+def test_a_slow_disk_holds_drawing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended, most = 0, 0
+
+    def slow(path: Path, pixels: np.ndarray) -> Path:
+        nonlocal ended
+        time.sleep(0.02)
+        assert pixels.dtype == np.uint8
+        assert pixels.base is None or pixels.base.nbytes < 10_000, "no more than its own pixels"
+        ended += 1
+        return path
+
+    def pictures() -> Iterator[Drawn]:
+        nonlocal most
+        for index in range(20):
+            most = max(most, index - ended)
+            yield Drawn(index, "a bird", (), (torch.zeros(3, 32, 32),))
+
+    monkeypatch.setattr(sample, "_write", slow)
+    assert len(sample._write_all(pictures(), tmp_path, waiting=3)) == 20
+    assert most <= 4

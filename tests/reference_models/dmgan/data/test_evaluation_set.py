@@ -62,6 +62,20 @@ def test_both_commands(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "is not an empty folder" in capsys.readouterr().err
 
 
+def test_a_folder_without_splits_gives_all_of_it_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for layout in ("folder", "shards"):
+        root = export_birds(layout, tmp_path / layout, images={"train": 2, "test": 1}, size=32)
+        for split in (root, root / "train"):
+            told = f"note: {split} has no splits: all of its images are taken\n"
+            out = tmp_path / f"{layout}{split.name}"
+            assert main(["data", "captions", str(split), "--count", "2", "--out", f"{out}.txt"]) == 0
+            assert (told in capsys.readouterr().err) is (split != root)
+            assert main(["data", "images", str(split), "--size", "24", "--out", str(out)]) == 0
+            assert (told in capsys.readouterr().err) is (split != root)
+
+
 def test_bad_arguments_are_named(root: Path) -> None:
     with pytest.raises(DataError, match="`count` must be at least 1, got 0"):
         random_captions(root, "test", 0)

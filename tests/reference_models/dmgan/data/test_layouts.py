@@ -237,6 +237,18 @@ def test_the_commands_from_export_to_check(
         assert main(["data", "check", str(tmp_path / "shards")]) == 0
 
 
+@pytest.mark.parametrize("layout", ["cub", "folder", "shards"])
+def test_a_split_that_is_not_asked_for_is_not_written(
+    tmp_path: Path, layout: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["data", "export", "--layout", layout, "--out", str(tmp_path / "out"), "--size", "16"]
+    assert main([*command, "--train", "0", "--test", "0"]) == 2
+    assert "`--train` and `--test` must not both be 0" in capsys.readouterr().err
+    assert main([*command, "--train", "0", "--test", "2"]) == 0
+    assert main(["data", "check", str(tmp_path / "out")]) == 0
+    assert not (tmp_path / "out" / "train").exists()
+
+
 def test_check_lists_every_fault_and_fails(
     exported: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

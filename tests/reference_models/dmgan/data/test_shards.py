@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reference_models.dmgan.__main__ import main
 from reference_models.dmgan.config import DataConfig
+from reference_models.dmgan.data.check import check
 from reference_models.dmgan.data.export import export_birds
 from reference_models.dmgan.data.open import open_dataset, told_layout
 from reference_models.dmgan.data.shards import ShardedImages
@@ -169,6 +171,14 @@ def test_a_whole_data_set_at_an_address(
         items = [each.item(index, np.random.default_rng(0), train=True) for each in (images, local)]
         assert items[0].text == items[1].text
         assert np.array_equal(items[0].image, items[1].image)
+    assert told_layout(address) == "shards"
+    found = check(address)
+    assert (found.layout, found.faults) == ("shards", [])
+    assert found.lines[0] == f"train: {COUNT} of {COUNT} images can be read, 24 classes"
+    assert main(["data", "check", address]) == 0
+    out = tmp_path / "captions.txt"
+    assert main(["data", "captions", address, "--split", "train", "--count", "3", "--out", str(out)]) == 0
+    assert len(out.read_text().splitlines()) == 3
     with pytest.raises(DataError, match=r"test/shards\.json|shards\.json cannot be read: HTTP Error 404"):
         ShardedImages(address, "test")
 

@@ -77,7 +77,7 @@ def test_json_keeps_every_word_and_its_place(tmp_path: Path) -> None:
 def test_damaged_files_are_told(tmp_path: Path, content: bytes, told: str) -> None:
     path = tmp_path / "vocabulary.json"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=rf"vocabulary\.json: .*{told}"):
         Vocabulary.from_json(path)
 
 

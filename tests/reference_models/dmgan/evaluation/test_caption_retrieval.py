@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -88,13 +89,16 @@ def test_a_model_is_scored_the_same_whatever_the_batch(model_folder: Path, root:
     assert protocol["reference_count"] == 12
     assert protocol["max_words"] == 25
     assert len(protocol["extractors"]["image_encoder"]) == 64
+    assert protocol["reference_sha256"] == second["protocol"]["reference_sha256"] != ""
 
 
-def test_the_command_writes_the_result(
+def test_the_command_takes_a_run_and_writes_the_result(
     model_folder: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "result.json"
-    argv = ["--model", str(model_folder), "--data", str(root), "--count", "12", "--out", str(out)]
+    run = tmp_path / "run"
+    shutil.copytree(model_folder, run / "export")
+    argv = ["--model", str(run), "--data", str(root), "--count", "12", "--out", str(out)]
     assert evaluate_retrieval.main(argv) == 0
     printed = capsys.readouterr().out
     assert "R-precision by the release's rule" in printed
@@ -108,6 +112,10 @@ def test_other_words_and_a_single_class_are_refused(model_folder: Path, root: Pa
     Vocabulary([words[0], *words[:0:-1]]).to_json(folder / "vocabulary.json")
     with pytest.raises(DataError, match="knows other words than"):
         score_retrieval(model_folder, folder, count=4)
+    told: list[str] = []
+    with pytest.raises(DataError, match="knows other words than"):
+        score_retrieval(model_folder, folder / "train", count=4, warn=told.append)
+    assert told == [f"{folder / 'train'} has no splits: all of its images are taken"]
     alone = export_birds("folder", tmp_path / "alone", images={"test": 1}, size=16)
     with pytest.raises(DataError, match="at least two classes"):
         score_retrieval(model_folder, alone, count=4)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from reference_models.dmgan.errors import DataError
 from reference_models.dmgan.evaluation.features import SceneNet
-from reference_models.dmgan.evaluation.folders import image_files, score_folders
+from reference_models.dmgan.evaluation.folders import image_files, read_image, score_folders
 from reference_models.dmgan.evaluation.inception_tf import ScoreInception
 from reference_models.dmgan.evaluation.protocol import ProtocolMismatch, compare
 
@@ -58,6 +58,17 @@ def test_format_and_count_are_part_of_the_protocol(network: SceneNet, tmp_path: 
     assert png != jpeg != few
 
 
+def test_scores_against_other_real_images_are_not_compared(network: SceneNet, tmp_path: Path) -> None:
+    fake = write(tmp_path / "fake", 8, 3)
+    first, copy, other = (
+        score_folders(write(tmp_path / name, 8, seed), fake, network)
+        for name, seed in (("first", 1), ("copy", 1), ("other", 2))
+    )
+    assert compare(first, copy)["fid.value"] == 0
+    with pytest.raises(ProtocolMismatch, match="reference_sha256 is"):
+        compare(first, other)
+
+
 def test_an_inception_gives_a_score_too(tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = ScoreInception("tf").eval().requires_grad_(False)
@@ -79,5 +90,14 @@ def test_what_is_no_image_is_named(network: SceneNet, tmp_path: Path) -> None:
         score_folders(real, write(tmp_path / "three", 3, 2), network)
     whole = real / "below" / "003.png"
     whole.write_bytes(whole.read_bytes()[:700])
-    with pytest.raises(DataError, match=r"003\.png is not a whole image"):
+    with pytest.raises(DataError, match=r"003\.png is truncated or damaged"):
         score_folders(real, real, network)
+
+
+def test_an_image_is_decoded_as_data_sets_decode_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGBA", (4, 4), (200, 0, 0, 0)).save(path)
+    assert (read_image(path) == 255).all(), "what lies under transparent pixels is arbitrary"
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
+    with pytest.raises(DataError, match=r"a\.png is refused: .*decompression bomb"):
+        read_image(path)

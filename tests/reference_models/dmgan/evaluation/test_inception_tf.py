@@ -68,8 +68,21 @@ def test_every_wrong_weight_file_is_refused_with_the_reason(weights: Path, tmp_p
     with pytest.raises(CheckpointError, match="1000 classes.*got 1008"):
         load_score_inception(weights, "released")
     (tmp_path / "cut.pth").write_bytes(weights.read_bytes()[:5000])
-    with pytest.raises(CheckpointError, match="not a whole file"):
+    with pytest.raises(CheckpointError, match="truncated or damaged"):
         load_score_inception(tmp_path / "cut.pth", "tf")
+    for content, told in (
+        ([1], "holds a list, not a scoring network's state dict"),
+        (torch.zeros(2), "holds a Tensor"),
+        ({"fc.weight": 3}, "'fc.weight' is int"),
+        ({7: torch.zeros(2)}, "7 is Tensor"),
+        ({"fc.weight": torch.tensor(1.0)}, "got none"),
+    ):
+        torch.save(content, tmp_path / "other.pth")
+        with pytest.raises(CheckpointError, match=told):
+            load_score_inception(tmp_path / "other.pth", "tf")
+    (tmp_path / "text.pth").write_text("hello, these are no weights\n")
+    with pytest.raises(CheckpointError, match=r"text\.pth is not a file that torch\.save wrote"):
+        load_score_inception(tmp_path / "text.pth", "tf")
     state = torch.load(weights, weights_only=True)
     del state["Mixed_6a.branch3x3.conv.weight"]
     torch.save(state, tmp_path / "missing.pth")

@@ -19,6 +19,7 @@ from reference_models.dmgan.report.from_folder import report_of
 from reference_models.dmgan.report.going_on import go_on
 from reference_models.dmgan.report.measured import scores_of
 from reference_models.dmgan.sampling import load_model
+from reference_models.dmgan.state_file import sha256
 
 
 def test_the_demo_draws_first_and_ends_with_the_page(model_folder: Path, tmp_path: Path) -> None:
@@ -111,6 +112,23 @@ def test_the_report_command_takes_logs_and_results(
         assert wanted in text, wanted
     assert main([*arguments, "--result", str(log)]) == 2
     assert re.search(r"report: .*log\.jsonl: not JSON", capsys.readouterr().err)
+
+
+def test_scores_of_other_weights_are_left_out_and_it_says_so(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, page = tmp_path / "run", tmp_path / "page.html"
+    shutil.copytree(model_folder, run / "export")
+    arguments = ["report", "a red tail", "--model", str(run), "--out", str(page), "--no-judge"]
+    scores = {"fid": {"value": 12.0, "real": 1.0}}
+    mine = sha256(model_folder / "generator.safetensors")
+    for digest, shown in ((mine, True), ("0" * 64, False)):
+        result = {"protocol": {"name": "embedded"}, "scores": scores, "generator_sha256": digest}
+        (run / "evaluation.json").write_text(json.dumps(result))
+        assert main(arguments) == 0
+        assert ("scores are left out: " in capsys.readouterr().out) is not shown
+        assert ("scores are left out: " in page.read_text()) is not shown
+        assert ("measured earlier" in page.read_text()) is shown
 
 
 def test_the_gate_is_shown_beside_the_right_answers_and_the_species_beside_their_ceiling() -> None:

@@ -209,7 +209,10 @@ def test_a_whole_later_checkpoint_is_never_dropped(tmp_path: Path) -> None:
             RuntimeError("[pair.cc:553] Connection closed by peer [127.0.0.1]:81"),
             "another process of this run",
         ),
-        (torch.OutOfMemoryError("CUDA out of memory"), "the GPU's memory is full: add --train.checkpoint-activations"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory"),
+            "the GPU's memory is full: add --train.checkpoint-activations",
+        ),
     ],
 )
 def test_trouble_is_told_in_a_sentence_with_the_way_on(

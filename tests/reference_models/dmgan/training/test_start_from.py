@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from reference_models.dmgan.ablation.plan import encoder_digests
 from reference_models.dmgan.commands.train import main
 from reference_models.dmgan.errors import ConfigError
+from reference_models.dmgan.state_file import sha256
 from reference_models.dmgan.training.train import Trainer
 from reference_models.dmgan.training.weights import load_encoders, read_into, read_origin, starting_networks
 from tests.reference_models.dmgan.training.conftest import TINY, images, small
@@ -40,6 +42,35 @@ def test_it_begins_with_their_weights_and_says_whose_they_are(finished: Path, tm
     assert origin is not None
     assert (origin["how"], origin["log"]) == ({"images": 8}, [{"step": 2, "images": 8}])
     assert len(origin["generator_sha256"]) == 64
+
+
+def test_a_runs_folder_does_as_well_as_its_models(finished: Path, tmp_path: Path) -> None:
+    run, out = finished.parent, tmp_path / "second"
+    still = ["--train.images", "4", "--train.generator-learning-rate", "0"]
+    assert main([*TINY, "--start-from", str(run), "--out", str(out), *still]) == 0
+    origin = read_origin(out)
+    assert origin is not None
+    assert origin["generator_sha256"] == sha256(finished / "generator.safetensors")
+    assert encoder_digests(run) == encoder_digests(finished)
+
+
+@pytest.mark.parametrize("name", ["kind", "image_size"])
+def test_encoders_are_read_as_they_were_trained(encoders_folder: Path, name: str) -> None:
+    other = {"kind": "inception", "image_size": 64}[name]
+    config = small()
+    config = replace(config, image_encoder=replace(config.image_encoder, **{name: other}))  # type: ignore[arg-type]
+    with pytest.raises(
+        ConfigError, match=rf"`image_encoder\.{name}` must be .* was trained with .* got {other!r}"
+    ):
+        load_encoders(encoders_folder, config)
+
+
+def test_networks_are_read_as_they_were_trained(finished: Path) -> None:
+    config = small()
+    for name, other in (("mask_mode", "release"), ("arm", "memory")):
+        changed = replace(config, generator=replace(config.generator, **{name: other}))  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=rf"`generator\.{name}` must be .* got {other!r}"):
+            starting_networks(finished, changed)
 
 
 def test_all_of_it_can_be_trained(finished: Path, tmp_path: Path) -> None:
