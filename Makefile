@@ -1,4 +1,4 @@
-# The only command list: CI and the README call nothing else.
+# The list of development's commands: CI calls nothing else.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin

@@ -1,8 +1,9 @@
 """The optional prebuilt kernels; everything else is in pyproject.toml.
 
 ``pip install .`` needs no compiler and makes a py3-none-any wheel, whose kernels are built at first use. With
-``MEMGAN_BUILD_NATIVE=1 pip wheel --no-build-isolation .`` (the torch that is installed gives the headers) the wheel
-holds the library: py3-none-<platform>, for every Python, because it uses torch's stable ABI and nothing of CPython.
+``MEMGAN_BUILD_NATIVE=1 pip wheel --no-deps --no-build-isolation .`` (the torch that is installed gives the headers)
+the wheel holds the library: py3-none-<platform>, for every Python, because it uses torch's stable ABI and nothing of
+CPython.
 Where there is a CUDA toolkit it holds the CUDA kernels too, and still loads where there is no CUDA.
 """
 

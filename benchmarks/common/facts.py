@@ -26,13 +26,19 @@ def facts() -> dict[str, Any]:
         "load": os.getloadavg()[0],
         "malloc": {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")},
         "instruction set": loader.STATE.capability,
-        "platform": platform.platform(),
+        "platform": _platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "memgan": memgan.__version__,
         "commit": commit(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _platform() -> str:
+    """System, kernel without the marks of whoever built it, architecture, C library."""
+    kernel = platform.release().partition("-")[0]
+    return "-".join([platform.system(), kernel, platform.machine(), "".join(platform.libc_ver())])
 
 
 def _gpu() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Configurations: a run is a function that returns one frozen :class:`Config`.
 
 ``birds_demo()`` trains on two CPU cores, ``birds_full()`` is the paper's size on the embedded data,
-``cub()`` and ``coco()`` are the paper. The arms of the ablation are ``GeneratorConfig.arm``.
+``cub()`` and ``coco()`` are the paper. ``GeneratorConfig.arm`` is an arm of the ablation (not its widened baseline).
 Change a field with ``dataclasses.replace`` or on the command line (``--train.batch-size 16``).
 """
 

@@ -125,12 +125,13 @@ def swap_table(result: dict[str, Any]) -> str:
 
 def provenance(lines: list[dict[str, Any]]) -> str:
     """Which code and machine made the lines."""
-    commits = sorted({f"`{line['commit'][:10]}`" for line in lines})
+    commits = sorted({f"`{line['commit'][:10]}{'+' if line.get('changed') else ''}`" for line in lines})
     devices = sorted({line["device"] for line in lines})
     seeds = sorted({line["seed"] for line in lines})
+    more = " (+: with changes that were not committed)" if any(line.get("changed") for line in lines) else ""
     return (
-        f"Seeds {', '.join(map(str, seeds))}; protocol `{lines[0]['plan']}`; commits {', '.join(commits)}; "
-        f"on {', '.join(devices)}; {lines[0]['evaluation'].get('count', 0):,} images scored a run."
+        f"Seeds {', '.join(map(str, seeds))}; protocol `{lines[0]['plan']}`; commits {', '.join(commits)}{more}; "
+        f"on {' and '.join(devices)}; {lines[0]['evaluation'].get('count', 0):,} images scored a run."
     )
 
 
