@@ -11,6 +11,8 @@ import os
 from types import ModuleType
 from typing import Any, cast, get_args
 
+import torch
+
 from memgan.backends import reference
 from memgan.errors import BackendUnavailable
 from memgan.types import BackendName
@@ -61,6 +63,8 @@ def unsupported_reason(op: str, *args: Any, **kwargs: Any) -> str | None:
         return native
     if not hasattr(native, op):
         return f"{op} has no fused kernel"
+    if torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        return "torch.func inside of torch.compile takes the definition, which the compiler can follow"
     return cast("str | None", native.unsupported_reason(op, *args, **kwargs))
 
 
@@ -89,8 +93,8 @@ def call(op: str, *args: Any, **kwargs: Any) -> Any:
 class use_backend:
     """Choose how ops are computed: ``"auto"``, ``"reference"`` or ``"native"``.
 
-    Called plainly it holds from then on; as a context manager it holds inside the block. The environment
-    variable ``MEMGAN_BACKEND`` sets the first choice of a process.
+    Called plainly it holds from then on; as a context manager it holds inside the block. The choice is the whole
+    process's, all of its threads'. The environment variable ``MEMGAN_BACKEND`` sets the first one.
 
     Raises:
         ValueError: another name.
@@ -103,7 +107,8 @@ class use_backend:
     """
 
     def __init__(self, name: BackendName) -> None:
-        self._before = _State.backend
+        self._before: BackendName | None = _State.backend
+        self._left: list[BackendName] = []
         chosen = _checked(name, "`name`")
         if chosen == "native":
             native = _native()
@@ -113,10 +118,15 @@ class use_backend:
         self._chosen = _State.backend = chosen
 
     def __enter__(self) -> None:
-        _State.backend = self._chosen  # it may have been made earlier, and another chosen since
+        before = _State.backend
+        if self._before is not None and before == self._chosen:  # as it was made, in the same line or before
+            before = self._before
+        self._before = None
+        self._left.append(before)
+        _State.backend = self._chosen
 
     def __exit__(self, *exception: object) -> None:
-        _State.backend = self._before
+        _State.backend = self._left.pop()
 
 
 def explain_backends(op: str | None = None, *args: Any, **kwargs: Any) -> str:

@@ -23,8 +23,28 @@ def hooked(*modules: nn.Module | None) -> bool:
     return bool(_has_any_global_hook()) or any(has_hooks(one) for one in modules if one is not None)
 
 
-def must_be_called(*layers: nn.Module) -> bool:
-    """Whether calling one of ``layers`` is more than applying its weights: it has hooks, or a forward of its own."""
-    return hooked(*layers) or any(
-        type(layer).forward not in PLAIN or "forward" in layer.__dict__ for layer in layers
-    )
+def replaced(part: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether ``part`` computes something else than ``kind`` does: it has a forward of its own."""
+    return type(part).forward is not kind.forward or "forward" in part.__dict__
+
+
+def must_be_called(*layers: nn.Module, bias: bool | None = None) -> bool:
+    """Whether calling one of ``layers`` is more than applying its weight as this package's layers are applied.
+
+    It has hooks, a forward of its own, a bias where ``bias`` says that there is none or the other way round, or it is
+    another convolution than 3x3 with a margin of one zero.
+    """
+    return hooked(*layers) or any(not _is_plain(layer, bias) for layer in layers)
+
+
+def _is_plain(layer: nn.Module, bias: bool | None) -> bool:
+    if type(layer).forward not in PLAIN or "forward" in layer.__dict__:
+        return False
+    if isinstance(layer, nn.Conv2d) and not (
+        layer.kernel_size == (3, 3)
+        and layer.stride == layer.padding == layer.dilation == (1, 1)
+        and layer.groups == 1
+        and layer.padding_mode == "zeros"
+    ):
+        return False
+    return bias is None or (layer.bias is not None) == bias

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from memgan.errors import ShapeError
-from memgan.layers._hooks import hooked, must_be_called
+from memgan.layers._hooks import hooked, must_be_called, replaced
 from memgan.ops import upsample_conv
 from memgan.ops._checks import check_shape
 from memgan.ops.norm_glu import norm_glu
@@ -45,6 +45,8 @@ def gated_norm(norm: nn.Module, glu: nn.Module, x: Tensor) -> Tensor:
     """``glu(norm(x))``, (B, 2C, H, W) → (B, C, H, W): fused where ``norm`` is a plain BatchNorm in training."""
     if not (
         type(norm) is nn.BatchNorm2d
+        and type(glu) is GLU
+        and not (replaced(norm, nn.BatchNorm2d) or replaced(glu, GLU))
         and norm.training
         and norm.affine
         and norm.track_running_stats
@@ -55,7 +57,6 @@ def gated_norm(norm: nn.Module, glu: nn.Module, x: Tensor) -> Tensor:
         and x.ndim == 4
         and x.shape[1] == norm.num_features
         and x.numel() > x.shape[1]
-        and type(glu) is GLU
         and not hooked(norm, glu)
     ):
         gated: Tensor = glu(norm(x))

@@ -43,7 +43,8 @@ def fold_batchnorm(module: AnyModule) -> AnyModule:
 
     Pairs are those of this package's blocks, neighbours in an ``nn.Sequential``, and those that a module's class
     names in ``norms_follow = {"conv": "norm"}``. A BatchNorm elsewhere, or without running statistics, stays. So
-    does a pair of which one has hooks, whose layer stands in several places, or whose sizes differ.
+    does a pair of which one has hooks or a forward of its own, whose layer stands in several places, or whose sizes
+    differ.
 
     Raises:
         ShapeError: by the copy, when it is called, if a linear layer gives its BatchNorm1d (B, C, L), whose
@@ -87,8 +88,13 @@ class FoldedNorm(nn.Identity):
 
 def _pairs(module: nn.Module) -> list[tuple[str, str]]:
     names = list(module._modules)
+    if "forward" in module.__dict__:
+        return []
     pairs = list(zip(names, names[1:])) if type(module).forward is nn.Sequential.forward else []
-    named: dict[str, str] = getattr(type(module), ATTRIBUTE, {})
+    # A class that has a forward of its own says anew what it applies in pairs.
+    kinds = type(module).__mro__
+    says = next((kind for kind in kinds if ATTRIBUTE in vars(kind) or "forward" in vars(kind)), object)
+    named: dict[str, str] = vars(says).get(ATTRIBUTE, {})
     behind = Counter(named.values())
     return pairs + [(layer, norm) for layer, norm in named.items() if behind[norm] == 1]
 
@@ -96,6 +102,8 @@ def _pairs(module: nn.Module) -> list[tuple[str, str]]:
 @torch.no_grad()
 def _fold(layer: nn.Module, norm: nn.Module) -> bool:
     if type(norm) is not NORM_OF.get(type(layer)) or has_hooks(layer) or has_hooks(norm):
+        return False
+    if "forward" in layer.__dict__ or "forward" in norm.__dict__:
         return False
     weight, bias = layer.weight, layer.bias
     assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)

@@ -7,7 +7,7 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-from memgan.layers._hooks import hooked, must_be_called
+from memgan.layers._hooks import hooked, must_be_called, replaced
 from memgan.layers.memory_parts import MemoryReader, MemoryWriter, ResponseGate
 from memgan.ops import memory_read, memory_refine
 from memgan.ops._checks import check_floating, check_shape, checked_mask
@@ -46,7 +46,7 @@ class DynamicMemory(nn.Module):
         memory_dim: M; None means 2C, as in the paper.
         write_gate: without it a slot is the projected word alone.
         response_gate: without it the result is what was read.
-        scale: factor of the attention scores; 1 as in the paper.
+        scale: factor of the attention scores; 1 as in the paper. An ``nn.Parameter`` of one number is learned.
         detach_summary: the write gate sees the image without passing gradients to it, as in the release.
         mask_mode: ``"aligned"``: each image uses its own mask. ``"release"``: the DM-GAN release's mask rows,
             which make an image depend on its batch neighbours; only to reproduce released batch outputs, and
@@ -69,7 +69,7 @@ class DynamicMemory(nn.Module):
         *,
         write_gate: bool = True,
         response_gate: bool = True,
-        scale: float = 1.0,
+        scale: float | Tensor = 1.0,
         detach_summary: bool = True,
         mask_mode: MaskMode = "aligned",
     ) -> None:
@@ -105,16 +105,17 @@ class DynamicMemory(nn.Module):
         """
         mask, summary = self._prepared(image_features, words, word_mask)
         memory = self._written(words, summary, mask)
-        scale = self.reader.scale
         if self.mask_mode == "release":
             keys, values = self.reader.address(memory)
             read, attention = memory_read_release_rows(
-                image_features, keys, values, mask, scale=scale, return_attention=return_attention
+                image_features, keys, values, mask, scale=self.reader.scale, return_attention=return_attention
             )
         elif (
             self.response is None
             or hooked(self.reader, self.response)
-            or must_be_called(self.response.linear)
+            or replaced(self.reader, MemoryReader)
+            or replaced(self.response, ResponseGate)
+            or must_be_called(self.response.linear, bias=True)
         ):
             read, attention = self.reader(image_features, memory, mask, return_attention=return_attention)
         else:
@@ -127,7 +128,7 @@ class DynamicMemory(nn.Module):
                 mask,
                 gate.weight,
                 gate.bias,
-                scale=scale,
+                scale=self.reader.scale,
                 return_attention=return_attention,
             )
         return (read if self.response is None else self.response(image_features, read)), attention

@@ -44,7 +44,11 @@ class MemoryWriter(nn.Module):
             BackendUnavailable: a backend was forced and cannot run this input.
         """
         self._check(words, image_summary)
-        if not self.write_gate or must_be_called(self.word, self.image, self.gate_word, self.gate_image):
+        if (
+            not self.write_gate
+            or must_be_called(self.word, self.image, bias=True)
+            or must_be_called(self.gate_word, self.gate_image, bias=False)
+        ):
             return self._by_calls(words, image_summary, word_mask)
         return memory_write(
             words,
@@ -99,13 +103,13 @@ class MemoryReader(nn.Module):
     Args:
         image_channels: C of the features, and of keys and values.
         memory_dim: M of a slot.
-        scale: factor of the attention scores; 1 as in the paper.
+        scale: factor of the attention scores; 1 as in the paper. An ``nn.Parameter`` of one number is learned.
 
     >>> MemoryReader(3, 6)(torch.zeros(2, 3, 4, 4), torch.zeros(2, 7, 6))[0].shape
     torch.Size([2, 3, 4, 4])
     """
 
-    def __init__(self, image_channels: int, memory_dim: int, *, scale: float = 1.0) -> None:
+    def __init__(self, image_channels: int, memory_dim: int, *, scale: float | Tensor = 1.0) -> None:
         super().__init__()
         self.key = nn.Linear(memory_dim, image_channels)
         self.value = nn.Linear(memory_dim, image_channels)
@@ -119,7 +123,7 @@ class MemoryReader(nn.Module):
             BackendUnavailable: a backend was forced and cannot run this input.
         """
         check_shape("MemoryReader", "memory", memory, (None, None, self.key.in_features), "(B, L, M)")
-        if must_be_called(self.key, self.value):
+        if must_be_called(self.key, self.value, bias=True):
             return torch.relu(self.key(memory)), torch.relu(self.value(memory))
         return memory_project(memory, self.key.weight, self.key.bias, self.value.weight, self.value.bias)
 
@@ -166,7 +170,7 @@ class ResponseGate(nn.Module):
         Raises:
             ShapeError, DtypeError, DeviceError: the message names the argument.
         """
-        if must_be_called(self.linear):
+        if must_be_called(self.linear, bias=True):
             gate = self.gate(image_features, read)
             return gate * read + (1 - gate) * image_features
         return memory_respond(image_features, read, self.linear.weight, self.linear.bias)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from memgan.layers._hooks import hooked
+from memgan.layers._hooks import hooked, replaced
 from memgan.layers.blocks import GLU, ResidualBlock, UpsampleBlock
 from memgan.layers.memory import DynamicMemory
 from memgan.ops._checks import check_shape
@@ -112,8 +112,8 @@ class RefinementStage(nn.Module):
             BackendUnavailable: a backend was forced and cannot run this input.
         """
         result, attention = self.memory(image_features, words, word_mask, return_attention=return_attention)
-        gated = getattr(self.memory, "gated", True)
-        if gated and len(self.residual) and not hooked(self.residual):
+        gated = _is_gated(self.memory)
+        if gated and self._takes_one_of_two_halves():
             features = self.residual[0](result, twice=True)
             for block in list(self.residual)[1:]:
                 features = block(features)
@@ -121,3 +121,22 @@ class RefinementStage(nn.Module):
             second = result if gated else image_features
             features = self.residual(torch.cat([result, second], dim=1))
         return self.upsample(features), attention
+
+    def _takes_one_of_two_halves(self) -> bool:
+        """Whether the first residual block is one of ours, called by nobody else: it adds its weight's halves."""
+        residual = self.residual
+        return (
+            isinstance(residual, nn.Sequential)
+            and not replaced(residual, nn.Sequential)
+            and not hooked(residual)
+            and len(residual) > 0
+            and isinstance(residual[0], ResidualBlock)
+            and not replaced(residual[0], ResidualBlock)
+        )
+
+
+def _is_gated(memory: nn.Module) -> bool:
+    """Of a wrapper (DataParallel, DistributedDataParallel) that of what it wraps; a memory that says nothing is."""
+    while not hasattr(memory, "gated") and isinstance(inner := getattr(memory, "module", None), nn.Module):
+        memory = inner
+    return bool(getattr(memory, "gated", True))

@@ -55,6 +55,17 @@ def checked_mask(
     return word_mask if word_mask.dtype == torch.bool else word_mask != 0
 
 
+def scaled(op: str, keys: Tensor, scale: float | Tensor) -> tuple[Tensor, float]:
+    """Keys, and the number that scores are still to be multiplied by: a tensor multiplies the keys here."""
+    if isinstance(scale, Tensor):
+        if scale.numel() != 1:
+            raise ShapeError(f"{op}: `scale` must be one number, got a tensor of {tuple(scale.shape)}.")
+        return keys * scale.reshape(()), 1.0
+    if not hasattr(scale, "__float__"):
+        raise DtypeError(f"{op}: `scale` must be a number or a tensor of one, got {scale!r}.")
+    return keys, float(scale)
+
+
 def autocast_to_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Under autocast, float32 for what is narrower: a loss goes through exponentials of sums, which need it."""
     device = tensors[0].device.type

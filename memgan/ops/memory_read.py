@@ -6,7 +6,7 @@ from torch import Tensor
 
 from memgan.backends import dispatch
 from memgan.backends.reference.memory_read import read_pixels, release_rows
-from memgan.ops._checks import autocast, check_floating, check_shape, checked_mask
+from memgan.ops._checks import autocast, check_floating, check_shape, checked_mask, scaled
 from memgan.types import ReadAndAttention
 
 
@@ -16,7 +16,7 @@ def memory_read(
     values: Tensor,
     word_mask: Tensor | None = None,
     *,
-    scale: float = 1.0,
+    scale: float | Tensor = 1.0,
     return_attention: bool = False,
 ) -> ReadAndAttention:
     r"""Let every pixel look up the memory: address by key, read by value.
@@ -29,7 +29,8 @@ def memory_read(
         values: ``(B, L, D)``.
         word_mask: ``(B, L)``, bool or integer, **True or 1 for a real word** (the release uses 1 for padding);
             None: all words are real. What stands in padding, a NaN too, changes nothing; its gradient is 0.
-        scale: :math:`s`; 1 as in the paper, which does not divide by :math:`\sqrt C`.
+        scale: :math:`s`; 1 as in the paper, which does not divide by :math:`\sqrt C`. A tensor of one number has a
+            gradient, too.
         return_attention: also return the attention; without it no tensor of ``B * L * H * W`` need be written.
 
     Returns:
@@ -52,6 +53,7 @@ def memory_read(
     mask = check_read(op, image_features, keys, values, word_mask)
     features, keys, values = autocast(image_features, keys, values)  # type: ignore[assignment]
     check_floating(op, image_features=features, keys=keys, values=values)
+    keys, scale = scaled(op, keys, scale)
     result: ReadAndAttention = dispatch.call(
         op, features, keys, values, mask, scale=scale, return_attention=return_attention
     )
@@ -76,7 +78,7 @@ def memory_read_release_rows(
     values: Tensor,
     word_mask: Tensor | None,
     *,
-    scale: float = 1.0,
+    scale: float | Tensor = 1.0,
     return_attention: bool = False,
 ) -> ReadAndAttention:
     """:func:`memory_read` with the DM-GAN release's mask rows: what an image reads depends on its neighbours.
@@ -87,6 +89,7 @@ def memory_read_release_rows(
     mask = check_read(op, image_features, keys, values, word_mask)
     features, keys, values = autocast(image_features, keys, values)  # type: ignore[assignment]
     check_floating(op, image_features=features, keys=keys, values=values)
+    keys, scale = scaled(op, keys, scale)
     assert features is not None
     rows = None if mask is None else release_rows(mask, features.shape[2] * features.shape[3])
     return read_pixels(features, keys, values, rows, scale, return_attention)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from memgan.backends import dispatch
-from memgan.ops._checks import autocast, check_floating, check_shape
+from memgan.ops._checks import autocast, check_floating, check_shape, scaled
 from memgan.ops.memory_read import check_read
 from memgan.ops.memory_respond import check_gate
 from memgan.types import ReadAndAttention
@@ -19,7 +19,7 @@ def memory_refine(
     gate_weight: Tensor,
     gate_bias: Tensor,
     *,
-    scale: float = 1.0,
+    scale: float | Tensor = 1.0,
     return_attention: bool = False,
 ) -> ReadAndAttention:
     r""":func:`memgan.memory_read`, then :func:`memgan.memory_respond`, in one kernel where there is one.
@@ -29,7 +29,7 @@ def memory_refine(
         keys, values: ``(B, L, C)`` each.
         word_mask: ``(B, L)``, bool or integer, True or 1 for a real word; None: all words are real.
         gate_weight, gate_bias: ``(1, 2C)`` and ``(1,)``: one gate a pixel; or ``(C, 2C)`` and ``(C,)``.
-        scale: factor of the scores before the softmax; 1 as in the paper.
+        scale: factor of the scores before the softmax; 1 as in the paper. A tensor of one number has a gradient, too.
         return_attention: also return the attention.
 
     Returns:
@@ -54,6 +54,7 @@ def memory_refine(
     cast = autocast(image_features, keys, values, gate_weight, gate_bias)
     check_floating(op, **dict(zip(("image_features", "keys", "values", "gate_weight", "gate_bias"), cast)))
     features, keys, values, weight, bias = cast  # type: ignore[assignment]
+    keys, scale = scaled(op, keys, scale)
     result: ReadAndAttention = dispatch.call(
         op, features, keys, values, mask, weight, bias, scale=scale, return_attention=return_attention
     )

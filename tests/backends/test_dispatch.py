@@ -163,3 +163,16 @@ def test_a_compiled_first_call_loads_the_kernels_before_it_traces() -> None:
     assert done.returncode == 0, done.stderr
     reason, traced = done.stdout.split()[0], done.stdout.split()[-1]
     assert (reason == "None") == (traced == "True")
+
+
+def test_a_choice_that_is_used_again_restores_what_held_then() -> None:
+    made = memgan.use_backend("reference")
+    memgan.use_backend("auto")
+    for before in ("auto", "reference", "auto"):
+        memgan.use_backend(before)  # type: ignore[arg-type]
+        with made:
+            assert dispatch._State.backend == "reference"
+            with made:
+                assert dispatch._State.backend == "reference"
+            assert dispatch._State.backend == "reference"
+        assert dispatch._State.backend == before

@@ -1,11 +1,13 @@
 """The fused ops as functions of tensors: who is calling decides how torch is told of the derivatives.
 
 A traced call goes through torch's registry. An eager call goes through ``autograd.Function``, which costs a third of
-that; torch.func needs one of another form. Forward-mode derivatives are given the definition, which has them.
+that; torch.func needs one of another form. Forward-mode derivatives are given the definition, which has them, and
+those of a backward its formula.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,10 +15,18 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from memgan.backends import reference
-from memgan.backends.native import registration
+from memgan.backends.native import formulas, registration
 from memgan.backends.native.derivatives import DERIVATIVES, Derivatives
 
 _OPS = registration.LIBRARY and torch.ops.memgan
+# Backwards in plain PyTorch, which have forward-mode derivatives; they take no word on TF32.
+BACKWARDS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "memory_read": lambda *args: formulas.read_backward(*args[:-1]),
+    "memory_refine": lambda *args: formulas.refine_backward(*args[:-1]),
+    "memory_write": formulas.write_backward,
+    "memory_project": formulas.project_backward,
+    "norm_glu": formulas.norm_glu_backward,
+}
 
 
 def _below_autograd(name: str, *args: Any) -> Any:
@@ -84,12 +94,20 @@ def _functions(op: str) -> tuple[type[torch.autograd.Function], type[torch.autog
             return transformable.forward_backward(ctx, *grads)
 
     def call_backward(*args: Any) -> Any:
-        if torch.is_grad_enabled():  # a graph of the backward is wanted
-            return Backward.apply(*args)
-        return _below_autograd(f"{op}_backward", *args)
+        if _forward_mode():
+            return BACKWARDS[op](*args)
+        if not torch.is_grad_enabled():
+            return _below_autograd(f"{op}_backward", *args)
+        if any(isinstance(arg, Tensor) and torch._C._functorch.is_legacy_batchedtensor(arg) for arg in args):
+            # Batched gradients: a Function would hang the graph on what the batching takes off again.
+            return getattr(_OPS, f"{op}_backward")(*args)
+        return Backward.apply(*args)  # a graph of the backward is wanted
+
+    def call_transformable_backward(*args: Any) -> Any:
+        return BACKWARDS[op](*args) if _forward_mode() else TransformableBackward.apply(*args)
 
     eager = Derivatives.of(op, call_backward)
-    transformable = Derivatives.of(op, TransformableBackward.apply)
+    transformable = Derivatives.of(op, call_transformable_backward)
     for name, pair in (
         (op, (Forward, TransformableForward)),
         (f"{op}_backward", (Backward, TransformableBackward)),

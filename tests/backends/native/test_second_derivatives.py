@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import memgan
 from tests.backends.native.inputs import Inputs, error
 
 OPS = ("memory_read", "memory_refine")
@@ -62,3 +63,55 @@ def test_a_penalty_is_derived_as_exactly_as_the_definition_s(
     for mine, theirs, true in zip(fused, plain, right):
         allowed = worst if true.numel() == 1 else error(theirs, true)
         assert error(mine, true) <= 2 * allowed + torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_batched_gradients_have_a_graph(op: str) -> None:
+    def second(call) -> tuple[Tensor, ...]:  # type: ignore[no-untyped-def]
+        inputs = Inputs.random(batch=2, channels=3, height=2, width=3, words=4)
+        tensors = tuple(t.requires_grad_() for t in inputs.floating(op))
+        result = call(inputs, tensors)
+        given = torch.stack([torch.ones_like(result), result.detach().sin()])
+        (slopes,) = torch.autograd.grad(result, tensors[0], given, is_grads_batched=True, create_graph=True)
+        return torch.autograd.grad(slopes.square().sum(), tensors, allow_unused=True)
+
+    fused = second(lambda inputs, tensors: inputs.call(op, tensors, attention=False)[0])
+    plain = second(lambda inputs, tensors: inputs.defined(op)[0])
+    for mine, theirs in zip(fused, plain):
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.torch.jit.script. is deprecated:DeprecationWarning"
+)  # torch's own, in jvp
+@pytest.mark.parametrize("op", OPS)
+def test_a_backward_has_forward_mode_derivatives(op: str) -> None:
+    """Of a forward that was computed before: reverse mode first, then forward mode over it."""
+    inputs = Inputs.random(batch=2, channels=3, height=2, width=3, words=4)
+    tensors = tuple(t.requires_grad_() for t in inputs.floating(op))
+    found = []
+    for result in (inputs.call(op, tensors, attention=False)[0], inputs.defined(op)[0]):
+
+        def slopes(given: Tensor, result: Tensor = result) -> Tensor:
+            return torch.autograd.grad(result, tensors[0], given, retain_graph=True)[0]
+
+        given = torch.ones_like(result)
+        found.append(torch.func.jvp(slopes, (given,), (given.cumsum(1),))[1])
+    assert found[0].abs().max() > 0
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_transform_inside_of_a_compiled_function_takes_the_definition() -> None:
+    inputs = Inputs.random(batch=2, channels=3, height=2, width=3, words=4)
+    tensors = inputs.floating("memory_read")
+
+    def slopes(features: Tensor) -> Tensor:
+        def value(x: Tensor) -> Tensor:
+            return inputs.call("memory_read", (x, *tensors[1:]), attention=False)[0].square().sum()
+
+        return torch.func.grad(value)(features)
+
+    with memgan.use_backend("auto"):
+        compiled = torch.compile(slopes, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(tensors[0]), slopes(tensors[0]))
