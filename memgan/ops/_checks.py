@@ -61,9 +61,10 @@ def scaled(op: str, keys: Tensor, scale: float | Tensor) -> tuple[Tensor, float]
         if scale.numel() != 1:
             raise ShapeError(f"{op}: `scale` must be one number, got a tensor of {tuple(scale.shape)}.")
         return keys * scale.reshape(()), 1.0
-    if not hasattr(scale, "__float__"):
+    # While compiling, a number may be a symbol, which is not to be looked at.
+    if not torch.compiler.is_compiling() and not hasattr(scale, "__float__"):
         raise DtypeError(f"{op}: `scale` must be a number or a tensor of one, got {scale!r}.")
-    return keys, float(scale)
+    return keys, scale
 
 
 def autocast_to_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
