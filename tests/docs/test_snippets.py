@@ -35,7 +35,9 @@ def test_code_that_needs_files_names_what_exists() -> None:
     used = {
         node.attr
         for node in ast.walk(ast.parse(block))
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "released"
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "released"
     }
     assert used == {"load_generator", "load_text_encoder"}
     assert all(callable(getattr(reference_models.dmgan.released, name)) for name in used)
