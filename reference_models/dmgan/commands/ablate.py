@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reference_models.dmgan.commands.options import refuse_folder, set_threads, split_config
+from reference_models.dmgan.commands.options import refuse_folder, say, set_threads, split_config
 
 NETWORKS = Path(__file__).parents[1] / "weights" / "birds_eval"
 DOCS = Path(__file__).parents[3] / "docs"
@@ -75,7 +75,7 @@ def _run(argv: list[str]) -> int:
     encoders = load_encoders(options.encoders, config)
     images = open_dataset(config.data, "train", size=config.generator.sizes[-1])
     score = embedded_scores(options.networks)
-    ablation = Ablation(plan, options.out, images, encoders, score, options.device, _say, options.stored)
+    ablation = Ablation(plan, options.out, images, encoders, score, options.device, say, options.stored)
     return 0 if ablation.run(minutes=options.minutes) else 1
 
 
@@ -98,7 +98,7 @@ def _table(argv: list[str]) -> int:
     from reference_models.dmgan.ablation.publish import publish
 
     for path in publish(options.docs, options.out):
-        _say(f"wrote {path}")
+        say(f"wrote {path}")
     return 0
 
 
@@ -121,7 +121,7 @@ def _swaps(argv: list[str]) -> int:
     from reference_models.dmgan.sampling import SHIPPED
 
     model = options.model or SHIPPED
-    result = swaps_of(model, count=options.count, seed=options.seed, networks=options.networks, say=_say)
+    result = swaps_of(model, count=options.count, seed=options.seed, networks=options.networks, say=say)
     print("\n".join(lines(result)))
     if options.out:
         write_result(result, options.out)
@@ -132,7 +132,3 @@ def _print_cost(config) -> None:  # type: ignore[no-untyped-def]
     from reference_models.dmgan.ablation.cost import cost_lines, costs
 
     print("\n".join(cost_lines(costs(config))), flush=True)
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

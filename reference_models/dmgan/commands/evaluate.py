@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from reference_models.dmgan.commands.evaluate_networks import NETWORKS, make_reference, train_judges
-from reference_models.dmgan.commands.options import refuse_folder
+from reference_models.dmgan.commands.options import refuse_folder, say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ def _model(options: Evaluate) -> dict[str, Any]:
             folder=options.networks,
             workers=options.workers,
             world=world,
-            say=_say,
+            say=say,
         )
     finally:
         leave()
@@ -182,7 +182,7 @@ def _folders(options: Evaluate) -> dict[str, Any]:
         network.to(usable_device(options.device)),
         batch=options.batch,
         seed=options.seed,
-        say=_say,
+        say=say,
     )
 
 
@@ -207,7 +207,3 @@ FORMS = {
     "retrieval": _retrieval,
     "compare": _compare,
 }
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

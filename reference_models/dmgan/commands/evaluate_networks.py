@@ -7,6 +7,8 @@ from pathlib import Path
 
 import tyro
 
+from reference_models.dmgan.commands.options import say, set_threads
+
 NETWORKS = Path(__file__).parents[1] / "weights" / "birds_eval"
 
 
@@ -44,7 +46,6 @@ def train_judges(argv: list[str]) -> int:
     """``evaluate train-judges``."""
     import shlex
 
-    from reference_models.dmgan.commands.options import set_threads
     from reference_models.dmgan.evaluation import train_judges as training
 
     options = tyro.cli(TrainJudges, args=argv[1:], prog="evaluate train-judges")
@@ -55,7 +56,7 @@ def train_judges(argv: list[str]) -> int:
         minutes=options.minutes,
         images=options.images,
         command=shlex.join(["python", "-m", "reference_models.dmgan", "evaluate", *argv]),
-        say=_say,
+        say=say,
     )
     return 0
 
@@ -69,11 +70,7 @@ def make_reference(argv: list[str]) -> int:
     network = load_network("scene", options.out)
     for split in birds.SPLITS:
         reference = birds.make_reference(
-            split, network, count=options.count, sample=options.sample, workers=options.workers, say=_say
+            split, network, count=options.count, sample=options.sample, workers=options.workers, say=say
         )
         reference.save(birds.reference_path(split, options.out))
     return 0
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

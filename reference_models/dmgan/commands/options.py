@@ -60,20 +60,31 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def hold(out: Path, held: ExitStack) -> None:
-    """Keep other processes from ``out`` until ``held`` ends: two runs would mix their checkpoints and logs.
+def claim(out: Path, held: ExitStack, *, first: bool, resume: bool) -> None:
+    """A run's folder for this run: no other process has it until ``held`` ends, and no earlier run is overwritten.
+
+    ``first``: whether this is the one of the run's processes that holds it.
 
     Raises:
-        ConfigError: another process holds it.
+        ConfigError: another process holds it, or it has checkpoints and is not resumed.
     """
-    if not held.enter_context(locked(out / ".lock")):
+    from reference_models.dmgan.training.checkpoint import checkpoints
+
+    if first and not held.enter_context(locked(out / ".lock")):
         raise ConfigError(f"another process trains in {out}: wait for its end, or choose another --out")
+    if checkpoints(out / "checkpoints") and not resume:
+        raise ConfigError(f"{out} holds a run already: add --resume to go on, or choose another --out")
 
 
 def refuse_folder(out: Path | None) -> None:
     """A file cannot be written over a folder: told before the work that would be lost."""
     if out is not None and out.is_dir():
         raise ConfigError(f"--out {out} is a folder: name a file")
+
+
+def say(text: str) -> None:
+    """One line on stdout, at once: what a long command is at."""
+    print(text, flush=True)
 
 
 def warn(text: str) -> None:

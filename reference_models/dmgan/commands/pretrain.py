@@ -6,7 +6,7 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
-from reference_models.dmgan.commands.options import hold, set_threads, split_config
+from reference_models.dmgan.commands.options import claim, set_threads, split_config
 from reference_models.dmgan.errors import ConfigError
 
 
@@ -31,7 +31,6 @@ def main(argv: list[str]) -> int:
     set_threads(options.threads)
     from reference_models.dmgan.data.batch import CaptionedImages
     from reference_models.dmgan.data.open import open_dataset
-    from reference_models.dmgan.training.checkpoint import checkpoints
     from reference_models.dmgan.training.distributed import agree, join, leave, together
     from reference_models.dmgan.training.facts import run_facts
     from reference_models.dmgan.training.pretrain import Pretrainer, pretrain_size
@@ -40,12 +39,7 @@ def main(argv: list[str]) -> int:
     held = ExitStack()
 
     def prepared() -> CaptionedImages:
-        if world.first:
-            hold(options.out, held)
-        if checkpoints(options.out / "checkpoints") and not options.resume:
-            raise ConfigError(
-                f"{options.out} holds a run already: add --resume to go on, or choose another --out"
-            )
+        claim(options.out, held, first=world.first, resume=options.resume)
         return open_dataset(config.data, "train", size=pretrain_size(config))
 
     def run() -> None:  # whose networks are gone when the group is left

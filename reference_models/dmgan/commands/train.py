@@ -6,7 +6,7 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
-from reference_models.dmgan.commands.options import hold, set_threads, split_config
+from reference_models.dmgan.commands.options import claim, set_threads, split_config
 from reference_models.dmgan.errors import ConfigError
 
 
@@ -36,7 +36,6 @@ def main(argv: list[str]) -> int:
     from reference_models.dmgan.data.batch import CaptionedImages
     from reference_models.dmgan.data.open import open_dataset
     from reference_models.dmgan.generator import Generator
-    from reference_models.dmgan.training.checkpoint import checkpoints
     from reference_models.dmgan.training.distributed import agree, join, leave, together
     from reference_models.dmgan.training.facts import check_share, run_facts
     from reference_models.dmgan.training.train import Trainer
@@ -58,12 +57,7 @@ def main(argv: list[str]) -> int:
 
     def prepared() -> tuple[Encoders, CaptionedImages, tuple[Generator, ModuleList] | None]:
         check_share(config, world)
-        if world.first:
-            hold(options.out, held)
-        if checkpoints(options.out / "checkpoints") and not options.resume:
-            raise ConfigError(
-                f"{options.out} holds a run already: add --resume to go on, or choose another --out"
-            )
+        claim(options.out, held, first=world.first, resume=options.resume)
         images = open_dataset(config.data, "train", size=config.generator.sizes[-1])
         start = None
         if options.start_from and not options.resume:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -88,61 +87,3 @@ def check_share(config: Config, world: World) -> None:
             f"`train.batch_size` must give each of {world.size} processes a multiple of {SPREAD_GROUP} images with "
             f"`discriminator.minibatch_std`, got {config.train.batch_size} in all"
         )
-
-
-def check_world(path: Path, random: list[Any], world: World) -> None:
-    """Refuse to go on with another number of processes: the noise of each would not go on."""
-    if len(random) != world.size:
-        raise CheckpointError(
-            f"{path} was made by {len(random)} processes and this run has {world.size}: start as many as before"
-        )
-
-
-Fields = dict[str, set[str]]  # by section
-
-
-def check_kind(path: Path, state: dict[str, Any], network: str, command: str) -> None:
-    """Refuse the checkpoint of another command, which lacks ``network``."""
-    if network not in state:
-        raise CheckpointError(f"{path} is no checkpoint of `{command}`: it holds no {network!r}")
-
-
-def check_config(
-    path: Path,
-    saved: Config,
-    wanted: Config,
-    *,
-    free: Fields,
-    ignored: Fields | None = None,
-    changeable: Fields | None = None,
-    changed: bool = False,
-) -> list[str]:
-    """Refuse to go on with another configuration, naming the first field that differs.
-
-    Args:
-        free: fields that change no number of a step.
-        ignored: fields that this command does not read.
-        changeable: fields that a run may go on with where ``changed`` says that this is meant.
-
-    Returns:
-        Each such change in words.
-    """
-    before, told = saved.to_dict(), []
-    for section, values in wanted.to_dict().items():
-        if not isinstance(values, dict):
-            continue
-        for name, value in values.items():
-            if before[section][name] == value or any(
-                name in fields.get(section, set()) for fields in (free, ignored or {})
-            ):
-                continue
-            may = name in (changeable or {}).get(section, set())
-            if may and changed:
-                told.append(f"{section}.{name} is {value!r} from here on, it was {before[section][name]!r}")
-                continue
-            way = "add --changed to go on all the same" if may else "choose another --out"
-            raise CheckpointError(
-                f"{path} was made with {section}.{name} = {before[section][name]!r}, but this run asks for "
-                f"{value!r}; {way}, or give the checkpoint's configuration"
-            )
-    return told

@@ -29,8 +29,9 @@ from reference_models.dmgan.training.checkpoint import (
 )
 from reference_models.dmgan.training.damsm import gathered_damsm
 from reference_models.dmgan.training.distributed import World, agree, all_objects, largest, mean, parallel
-from reference_models.dmgan.training.facts import check_config, check_kind, check_world, data_facts
+from reference_models.dmgan.training.facts import data_facts
 from reference_models.dmgan.training.faults import explained
+from reference_models.dmgan.training.going_on import GoingOn
 from reference_models.dmgan.training.loader import batches
 from reference_models.dmgan.training.log import TrainingLog
 from reference_models.dmgan.training.step import PRECISIONS
@@ -39,10 +40,8 @@ from reference_models.dmgan.training.weights import Encoders, save_encoders
 
 LOOKS = 20  # lines of the log, and checkpoints, of a whole run
 KEEP = 2  # checkpoints
-FREE = {"data": {"workers", "root"}}  # what changes no number
-CHANGEABLE = {"pretrain": {"learning_rate", "images"}, "train": {"precision"}}
-# Of all other sections pre-training reads the temperatures of the losses, and the precision.
-IGNORED = {
+# Of the other sections pre-training reads the temperatures of the losses, and the precision.
+UNREAD = {
     section: {field.name for field in fields(kind)} - read
     for section, kind, read in (
         ("train", TrainConfig, {"precision"}),
@@ -51,6 +50,12 @@ IGNORED = {
         ("discriminator", DiscriminatorConfig, set()),
     )
 }
+GOING_ON = GoingOn(
+    command="pretrain",
+    network="text",
+    free={"data": {"workers", "root"}, **UNREAD},
+    changeable={"pretrain": {"learning_rate", "images"}, "train": {"precision"}},
+)
 
 
 class Pretrainer:
@@ -108,17 +113,7 @@ class Pretrainer:
         if found is None:
             return False
         path, state = found
-        check_kind(path, state, "text", "pretrain")
-        changes = check_config(
-            path,
-            Config.from_dict(state["config"]),
-            self.config,
-            free=FREE,
-            ignored=IGNORED,
-            changeable=CHANGEABLE,
-            changed=changed,
-        )
-        check_world(path, state["random"], self.world)
+        changes = GOING_ON.check(path, state, self.config, self.world, changed=changed)
         self.encoders.text.load_state_dict(state["text"])
         self.encoders.image.load_state_dict(state["image"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -26,15 +26,13 @@ from reference_models.dmgan.training.checkpoint import (
 from reference_models.dmgan.training.distributed import World, agree, all_objects, largest
 from reference_models.dmgan.training.ema import ExponentialMovingAverage
 from reference_models.dmgan.training.facts import (
-    check_config,
     check_encoders,
-    check_kind,
     check_vocabulary,
-    check_world,
     data_facts,
     encoders_digest,
 )
 from reference_models.dmgan.training.faults import explained
+from reference_models.dmgan.training.going_on import GoingOn
 from reference_models.dmgan.training.grid import FixedGrid
 from reference_models.dmgan.training.guards import Guards
 from reference_models.dmgan.training.loader import batches
@@ -43,21 +41,24 @@ from reference_models.dmgan.training.step import AdversarialStep, Networks
 from reference_models.dmgan.training.stopping import until_asked_to_stop
 from reference_models.dmgan.training.weights import Encoders, save_model, write_config
 
-# Fields that may differ between a checkpoint and the run that goes on from it: they change no number of a step.
-FREE = {
-    "data": {"workers", "root"},
-    "train": {
-        "images",
-        "log_every",
-        "sample_every",
-        "checkpoint_every",
-        "keep_checkpoints",
-        "tensorboard",
-        "checkpoint_activations",
+GOING_ON = GoingOn(
+    command="train",
+    network="generator",
+    free={
+        "data": {"workers", "root"},
+        "train": {
+            "images",
+            "log_every",
+            "sample_every",
+            "checkpoint_every",
+            "keep_checkpoints",
+            "tensorboard",
+            "checkpoint_activations",
+        },
+        "pretrain": {field.name for field in fields(PretrainConfig)},
     },
-}
-CHANGEABLE = {"train": {"generator_learning_rate", "discriminator_learning_rate", "precision"}}
-PRETRAIN_ONLY = {"pretrain": {field.name for field in fields(PretrainConfig)}}
+    changeable={"train": {"generator_learning_rate", "discriminator_learning_rate", "precision"}},
+)
 
 
 class Trainer:
@@ -118,17 +119,7 @@ class Trainer:
         if found is None:
             return False
         path, state = found
-        check_kind(path, state, "generator", "train")
-        changes = check_config(
-            path,
-            Config.from_dict(state["config"]),
-            self.config,
-            free=FREE,
-            ignored=PRETRAIN_ONLY,
-            changeable=CHANGEABLE,
-            changed=changed,
-        )
-        check_world(path, state["random"], self.world)
+        changes = GOING_ON.check(path, state, self.config, self.world, changed=changed)
         check_encoders(path, state.get("encoders"), self.encoders_digest)
         self.networks.generator.load_state_dict(state["generator"])
         self.networks.average.module.load_state_dict(state["average"])
