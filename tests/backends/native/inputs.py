@@ -98,9 +98,12 @@ def gradients(results: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> tuple[
 
 
 def error(result: Tensor, exact: Tensor) -> float:
-    """The largest error, relative to the largest value."""
+    """The root mean square of the error, as a share of that of the values.
+
+    Not the largest error: of two computations that are as exact, one's largest is twice the other's every few seeds.
+    """
     if not exact.numel():
         return 0.0
-    return float(
-        (result.detach().double() - exact.detach()).abs().max() / exact.detach().abs().max().clamp_min(1e-30)
-    )
+    exact = exact.detach()
+    wrong = result.detach().double() - exact
+    return float(wrong.square().mean().sqrt() / exact.square().mean().sqrt().clamp_min(1e-30))
