@@ -72,6 +72,9 @@ Ahead rows_ahead(const S* at, int64_t row, int64_t rows) {
 
 // How a product's result is stored.
 enum class Output { kept, streamed };
+// A row goes past the caches as one run: where a pass of a block makes less of it (with AVX2 one line of 64 bytes), the
+// passes gather it first. Single lines to rows in turns, a power of two apart, took twice as long as runs of four.
+constexpr bool kGathersRows = kVectors * MEMGAN_VECTOR_BYTES < 256;
 
 // What a product may be told besides its operands.
 template <typename T>
@@ -89,6 +92,8 @@ MEMGAN_INLINE void product_rows_block(
   T* copied = o.copied;
   const Ahead ahead = o.ahead;
   constexpr int lanes = Simd<T>::lanes;
+  const bool streams = o.output == Output::streamed, gathers = kGathersRows && streams;
+  alignas(64) T gathered[kGathersRows ? R * kPixels : 1];
   for (int first = 0; first < kPixels; first += kVectors * lanes) {
     Vec<T> acc[R][kVectors];
 #pragma GCC unroll 8
@@ -118,18 +123,24 @@ MEMGAN_INLINE void product_rows_block(
         for (int j = 0; j < kVectors; ++j) acc[i][j] += pixels[j] * a[i];
     }
     for (int64_t k = K; k < asked; ++k) ask<T, asks>(ahead, k);
-    if (o.output == Output::streamed) {
+    T* to = gathers ? gathered + first : Y + first;
+    const int64_t ld = gathers ? kPixels : ldy;
+    if (!kGathersRows && streams) {
 #pragma GCC unroll 8
       for (int i = 0; i < R; ++i)
 #pragma GCC unroll 8
-        for (int j = 0; j < kVectors; ++j) stream<T>(Y + i * ldy + first + j * lanes, acc[i][j]);
+        for (int j = 0; j < kVectors; ++j) stream<T>(to + i * ld + j * lanes, acc[i][j]);
     } else {
 #pragma GCC unroll 8
       for (int i = 0; i < R; ++i)
 #pragma GCC unroll 8
-        for (int j = 0; j < kVectors; ++j) store<T>(Y + i * ldy + first + j * lanes, acc[i][j]);
+        for (int j = 0; j < kVectors; ++j) store<T>(to + i * ld + j * lanes, acc[i][j]);
     }
   }
+  if (gathers)
+    for (int i = 0; i < R; ++i)
+#pragma GCC unroll 16
+      for (int p = 0; p < kPixels; p += lanes) stream<T>(Y + i * ldy + p, load<T>(gathered + i * kPixels + p));
 }
 
 template <typename T, Init init, Asks asks, bool copy>
@@ -198,14 +209,14 @@ __attribute__((noinline)) void product_pixels_block(
   for (int64_t step = 0; step < steps; ++step, S += s_step, X += x_step) {
 #pragma GCC unroll 2
     for (int j = 0; j < kPixels; j += lanes) {
-      Vec<T> x[C];
+      Vec<T> s[W];  // the fewer: with C of channels beside them, AVX2's 16 registers do not hold the sums
 #pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) x[c] = load<T>(X + c * kPixels + j);
+      for (int w = 0; w < W; ++w) s[w] = load<T>(S + w * kPixels + j);
 #pragma GCC unroll 8
-      for (int w = 0; w < W; ++w) {
-        const Vec<T> s = load<T>(S + w * kPixels + j);
+      for (int c = 0; c < C; ++c) {
+        const Vec<T> x = load<T>(X + c * kPixels + j);
 #pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) acc[w][c] += s * x[c];
+        for (int w = 0; w < W; ++w) acc[w][c] += s[w] * x;
       }
     }
   }
