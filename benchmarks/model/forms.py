@@ -26,7 +26,6 @@ class Form:
 
     name: str
     plain: bool = False
-    reordered: bool = False  # the plain form in channels_last: the same sums in another order
     definition: bool = False  # memgan's definitions instead of kernels and short forms
     channels_last: bool = True
     folded: bool = True  # BatchNorm of frozen networks
@@ -42,7 +41,6 @@ class Form:
 
 
 PLAIN = Form("plain", plain=True, keeps_memory=False)
-REORDERED = replace(PLAIN, name="plain, reordered", reordered=True)
 FAST = Form("fast, float32")
 HALF = Form("fast, bfloat16", precision="bfloat16")
 FORMS = {"sampling": (PLAIN, FAST, HALF), "training step": (PLAIN, FAST, HALF), "words loss": (PLAIN, FAST)}
@@ -106,7 +104,7 @@ def training_step(
 ) -> PlainStep | AdversarialStep:
     """The object that updates ``nets``, which it may replace by a laid out copy."""
     if form.plain:
-        return PlainStep(cases.in_layout(nets) if form.reordered else nets, config)
+        return PlainStep(nets, config)
     if form.channels_last:
         nets = cases.in_layout(nets)
     if form.folded:
