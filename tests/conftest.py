@@ -10,6 +10,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from memgan.backends import dispatch
+
 settings.register_profile(
     "ci", derandomize=True, deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -29,6 +31,14 @@ def _nothing_compiled_is_left() -> Iterator[None]:
     yield
     if "torch._dynamo" in sys.modules:
         torch._dynamo.reset()
+
+
+@pytest.fixture(autouse=True)
+def _no_backend_is_left_chosen() -> Iterator[None]:
+    """A choice outlives the test that made it, and would fail another one of the worker."""
+    before = dispatch._State.backend
+    yield
+    assert dispatch._State.backend == before
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -48,14 +48,14 @@ def watched(device: str) -> Iterator[str]:
 def run(device: str, seconds: float) -> dict[str, Any]:
     """``calls`` that were made of the ``of`` that there are, within ``seconds`` from now."""
     begun = time.perf_counter()
-    memgan.use_backend("native")
     kinds = sum(dtype in native.DTYPES[device] for dtype in DTYPES.values())
     found: dict[str, Any] = {"calls": 0, "of": 4 * len(SIZES) * kinds}
-    for name in watched(device):
-        found["calls"] += 1
-        print(f"{time.perf_counter() - begun:.1f} s: {name}", flush=True)
-        if time.perf_counter() - begun > seconds:
-            break
+    with memgan.use_backend("native"):
+        for name in watched(device):
+            found["calls"] += 1
+            print(f"{time.perf_counter() - begun:.1f} s: {name}", flush=True)
+            if time.perf_counter() - begun > seconds:
+                break
     return found
 
 
