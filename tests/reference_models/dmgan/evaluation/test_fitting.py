@@ -31,7 +31,7 @@ def test_a_pool_depends_on_its_seed_alone_and_comes_back_from_the_cache(tmp_path
 
 @pytest.mark.parametrize("name", ["judge", "scene", "retrieval"])
 def test_a_few_steps_reduce_the_loss(name: str, tmp_path: Path) -> None:
-    renders = pool(7, 16, cache=tmp_path)
+    renders = pool(7, 8, cache=tmp_path)
     torch.manual_seed(0)
     network, loss = training.build(name, renders)
     losses = []
@@ -41,10 +41,11 @@ def test_a_few_steps_reduce_the_loss(name: str, tmp_path: Path) -> None:
         losses.append(float(value.detach()))
         return value
 
-    facts = fit(network, recorded, 16, Fit(steps=32, batch_size=8, learning_rate=3e-3), lambda _: None)
-    assert facts["steps"] == len(losses) == 32
-    assert facts["images_seen"] == 32 * 8
-    assert np.mean(losses[-8:]) < 0.95 * np.mean(losses[:8])
+    facts = fit(network, recorded, 8, Fit(steps=24, batch_size=4, learning_rate=3e-3), lambda _: None)
+    assert facts["steps"] == len(losses) == 24
+    assert facts["images_seen"] == 24 * 4
+    print("RATIO", np.mean(losses[-6:]) / np.mean(losses[:6]))
+    assert np.mean(losses[-6:]) < 0.95 * np.mean(losses[:6])
     assert not network.training
 
 
