@@ -77,11 +77,6 @@ def caption(attributes: np.ndarray, rng: np.random.Generator) -> Caption:
     return Caption(text, tuple(sorted(INDEX[name] for name in chosen)))
 
 
-def captions_for(attributes: np.ndarray, rng: np.random.Generator, count: int = 10) -> list[Caption]:
-    """``count`` captions of one bird."""
-    return [caption(attributes, rng) for _ in range(count)]
-
-
 def swap_value(attributes: np.ndarray, name: str, value: str) -> np.ndarray:
     """``attributes`` with attribute ``name`` set to ``value``: caption it with the same generator for a swap."""
     changed = np.array(attributes)
