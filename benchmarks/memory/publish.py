@@ -1,4 +1,4 @@
-"""Stored results → the tables of docs/kernels.md, with what was asked beside what was reached.
+"""Stored results → the tables of docs/kernels_measured.md, with what was asked beside what was reached.
 
 ::
 
@@ -17,7 +17,7 @@ from benchmarks.memory.cases import MODES, OURS
 from reference_models.dmgan.pages import fill, markdown
 
 ROOT = Path(__file__).parents[2]
-RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "kernels.md"
+RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "kernels_measured.md"
 Row = dict[str, Any]
 
 
@@ -117,6 +117,7 @@ def _reached(goal: Goal, rows: list[Row]) -> str:
 
 def _run_name(rows: list[Row]) -> str:
     machine = rows[0]["machine"].replace("(R)", "").removesuffix(" Processor")
+    machine += ", AVX2" if rows[0].get("instruction set") == "avx2" else ""
     return machine + (", freed memory kept" if _keeps_memory(rows[0]) else "")
 
 

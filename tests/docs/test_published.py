@@ -24,7 +24,7 @@ RESULTS = ROOT / "benchmarks" / "results"
         (cuda.publish, cuda.PAGE, "python -m benchmarks.memory.publish_cuda"),
         (scaling.publish, scaling.PAGE, "python -m benchmarks.scaling.publish"),
     ],
-    ids=["kernels.md", "kernels_cuda.md", "scaling.md"],
+    ids=["kernels_measured.md", "kernels_cuda.md", "scaling.md"],
 )
 def test_a_page_holds_the_stored_numbers(
     publish: Callable[[Path, Path], None], page: Path, command: str, tmp_path: Path
