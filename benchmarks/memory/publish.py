@@ -97,14 +97,17 @@ def provenance(path: Path, row: Row) -> str:
 
 
 def goals_table(runs: list[list[Row]]) -> str:
-    """Asked, and what each run reached, bold where that is not enough."""
+    """Asked, and what each machine's runs reached, bold where that is not enough."""
+    machines: dict[str, list[list[Row]]] = {}
+    for rows in sorted(runs, key=lambda rows: _keeps_memory(rows[0])):
+        machines.setdefault(_machine(rows[0]), []).append(rows)
     body = []
     for goal in GOALS:
         asked = f"{'≥' if goal.at_least else '≤'}\u00a0{goal.bound:g}"
-        reached = [_reached(goal, rows) for rows in runs]
-        if any(reached):
+        reached = [" / ".join(_reached(goal, rows) for rows in each) for each in machines.values()]
+        if any(cell.strip(" /") for cell in reached):
             body.append([goal.case.replace("*", "\u00a0×\u00a0"), goal.mode, goal.words(), asked, *reached])
-    return markdown(["size", "mode", "measure", "asked", *map(_run_name, runs)], body)
+    return markdown(["size", "mode", "measure", "asked", *map(_title, machines, machines.values())], body)
 
 
 def _reached(goal: Goal, rows: list[Row]) -> str:
@@ -115,10 +118,14 @@ def _reached(goal: Goal, rows: list[Row]) -> str:
     return f"{value:.1f}" if met else f"**{value:.1f}**"
 
 
-def _run_name(rows: list[Row]) -> str:
-    machine = rows[0]["machine"].replace("(R)", "").removesuffix(" Processor")
-    machine += ", AVX2" if rows[0].get("instruction set") == "avx2" else ""
-    return machine + (", freed memory kept" if _keeps_memory(rows[0]) else "")
+def _machine(row: Row) -> str:
+    name: str = row["machine"].replace("(R)", "").removesuffix(" Processor")
+    return name + (", AVX2" if row.get("instruction set") == "avx2" else "")
+
+
+def _title(machine: str, runs: list[list[Row]]) -> str:
+    """Of a machine's column, with what is behind the stroke."""
+    return machine + "".join(" / freed memory kept" for rows in runs if _keeps_memory(rows[0]))
 
 
 def _keeps_memory(row: Row) -> bool:

@@ -49,9 +49,9 @@ def test_a_goal_that_is_missed_is_told_as_missed() -> None:
         "case": case, "mode": goal.mode, "provider": goal.provider, goal.column: goal.bound, "machine": "A(R) B",
     }  # fmt: skip
     bad = good | {goal.column: goal.bound - 0.1, "malloc": {"MALLOC_MMAP_MAX_": "0"}}
-    table = memory.goals_table([[good], [bad]])
-    assert table.splitlines()[0].endswith("| asked | A B | A B, freed memory kept |")
-    assert table.endswith("| ≥\u00a09 | 9.0 | **8.9** |")
+    table = memory.goals_table([[bad], [good], [good | {"instruction set": "avx2"}]])
+    assert table.splitlines()[0].endswith("| asked | A B / freed memory kept | A B, AVX2 |")
+    assert table.endswith("| ≥\u00a09 | 9.0 / **8.9** | 9.0 |")
 
 
 def test_percents_of_a_gpu_are_of_the_stored_floor_and_bold_where_they_miss() -> None:
