@@ -42,7 +42,7 @@ def pretrainer(
     [{"generator_learning_rate": 1e-6}, {"discriminator_learning_rate": 1e-6}, {"precision": "bfloat16"}],
 )
 def test_rates_and_precision_may_be_others_where_that_is_said(
-    trainer: Make, change: dict[str, object]
+    trainer: Make, change: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     trainer(images=4 * 2).run()
     with pytest.raises(
@@ -50,7 +50,11 @@ def test_rates_and_precision_may_be_others_where_that_is_said(
     ):
         trainer(images=4 * 3, **change).resume()
     goes_on = trainer(images=4 * 3, **change)
+    goes_on.quiet = False
     assert goes_on.resume(changed=True)
+    ((name, value),) = change.items()
+    assert f"train.{name} is {value!r} from here on, it was " in capsys.readouterr().out
+    goes_on.quiet = True
     rates = [
         optimizer.param_groups[0]["lr"]
         for optimizer in (goes_on.update.generator_optimizer, goes_on.update.discriminator_optimizer)
