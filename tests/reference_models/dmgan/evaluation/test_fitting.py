@@ -44,7 +44,6 @@ def test_a_few_steps_reduce_the_loss(name: str, tmp_path: Path) -> None:
     facts = fit(network, recorded, 8, Fit(steps=24, batch_size=4, learning_rate=3e-3), lambda _: None)
     assert facts["steps"] == len(losses) == 24
     assert facts["images_seen"] == 24 * 4
-    print("RATIO", np.mean(losses[-6:]) / np.mean(losses[:6]))
     assert np.mean(losses[-6:]) < 0.95 * np.mean(losses[:6])
     assert not network.training
 
