@@ -47,6 +47,18 @@ def test_results_and_gradients_are_as_exact_as_the_definition_s(
         assert error(mine, right) <= 2 * allowed + unit
 
 
+def test_the_softmax_is_as_exact_where_the_scores_are() -> None:
+    inputs = Inputs.random(**SHAPES["paper"], dtype=torch.float32)
+    inputs.scale = 0.1  # at 0.7 a large score's own rounding hides that of a power of two
+    results = (
+        inputs.call("memory_refine"),
+        inputs.defined("memory_refine"),
+        inputs.exact("memory_refine")[1],
+    )
+    mine, theirs, right = (attention for _, attention in results)
+    assert error(mine, right) <= 2 * error(theirs, right) + torch.finfo(torch.float32).eps
+
+
 @pytest.mark.parametrize("op", OPS)
 def test_first_and_second_derivatives_by_finite_differences(op: str) -> None:
     inputs = Inputs.random(batch=2, channels=3, height=2, width=3, words=4)
