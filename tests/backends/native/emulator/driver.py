@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,20 +21,33 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # as dev
 
 
 def compiled(folder: Path, *flags: str, kernels: Path = CUDA) -> Path:
-    """The program, in ``folder``; ``flags`` go to the kernels and the link, not to the scheduler."""
+    """The program, in ``folder``; ``flags`` go to the kernels and the link, not to the scheduler.
+
+    Nothing of it is optimized: compiling takes longer than all that is run.
+    """
+    program = folder / "driver"
+    _compile(kernels, *flags, str(HERE / "driver.cpp"), str(_scheduler()), "-o", str(program))
+    return program
+
+
+def _compile(kernels: Path, *words: str) -> None:
     command = build.compiler()
     if command is None:
         raise build.NoCompiler
-    words = shlex.split(command)
-    options = ["-std=c++20", "-Wno-psabi", f"-I{kernels}", f"-I{HERE}"]
-    scheduler, program = folder / "emulator.o", folder / "driver"
-    subprocess.run(
-        [*words, *options, "-O2", "-c", str(HERE / "emulator.cpp"), "-o", str(scheduler)], check=True
-    )
-    subprocess.run(
-        [*words, *options, "-O1", *flags, str(HERE / "driver.cpp"), str(scheduler), "-o", str(program)],
-        check=True,
-    )
+    options = ("-std=c++20", "-Wno-psabi", f"-I{kernels}", f"-I{HERE}")
+    subprocess.run([*shlex.split(command), *options, *words], check=True)
+
+
+_WORK = tempfile.TemporaryDirectory(prefix="memgan-emulator-")  # until the process ends
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def _scheduler() -> Path:
+    """The emulator itself, which no flag changes: compiled once a process, and optimized."""
+    program = Path(_WORK.name) / "emulator.o"
+    with _ONE_AT_A_TIME:
+        if not program.exists():
+            _compile(CUDA, "-O2", "-c", str(HERE / "emulator.cpp"), "-o", str(program))
     return program
 
 

@@ -2,7 +2,6 @@
 // taken for the kernels'; ThreadSanitizer is told of fibers and barriers by its own calls where it is linked.
 #include "emulator.h"
 
-#include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -15,11 +14,9 @@
 extern "C" {
 void* __tsan_get_current_fiber() __attribute__((weak));
 void* __tsan_create_fiber(unsigned flags) __attribute__((weak));
-void __tsan_destroy_fiber(void* fiber) __attribute__((weak));
 void __tsan_switch_to_fiber(void* fiber, unsigned flags) __attribute__((weak));
 void __tsan_acquire(void* address) __attribute__((weak));
 void __tsan_release(void* address) __attribute__((weak));
-void __asan_init() __attribute__((weak));
 }
 
 namespace memgan::emulator {
@@ -35,26 +32,24 @@ void release(void* address) {
   if (__tsan_release != nullptr) __tsan_release(address);
 }
 
-// Where a fiber stands. It starts by ucontext, and goes on by jumps, which ask nothing of the system; sanitizers take
-// jumps between stacks amiss, so with them it is ucontext always.
+// Where a fiber stands. It starts by ucontext, which asks the system at every change, and goes on by the compiler's own
+// jumps, which do not; the library's setjmp would be taken amiss by sanitizers.
 struct Context {
   ucontext_t first;
-  jmp_buf later;
+  void* later[5];
   bool started = false;
 };
 
-bool jumps() { return __tsan_create_fiber == nullptr && __asan_init == nullptr; }
-
-void change(Context& from, Context& to) {
-  if (!jumps()) {
-    swapcontext(&from.first, &to.first);
-    return;
-  }
-  if (_setjmp(from.later) != 0) return;
-  from.started = true;
-  if (to.started) _longjmp(to.later, 1);
+[[noreturn, gnu::noinline]] void go(Context& to) {  // not in the function that has set the place to come back to
+  if (to.started) __builtin_longjmp(to.later, 1);
   to.started = true;
   setcontext(&to.first);
+  std::abort();
+}
+
+void change(Context& from, Context& to) {
+  from.started = true;
+  if (__builtin_setjmp(from.later) == 0) go(to);
 }
 
 struct Block;
@@ -105,7 +100,9 @@ struct Machine {
   void* fiber = nullptr;
   Thread* running = nullptr;
   std::vector<Thread*> ready;
-  std::vector<void*> stacks;
+  // Kept for the blocks that come after: the host orders those behind all that end before, so that nothing is lost by
+  // it, and ThreadSanitizer takes long to make a fiber.
+  std::vector<void*> stacks, fibers;
   Index block_size, grid_size;
   const std::function<void()>* body = nullptr;
   size_t finished = 0;
@@ -174,7 +171,11 @@ void start(Thread& thread) {
   context.uc_stack.ss_size = kStack;
   context.uc_link = nullptr;
   makecontext(&context, run_thread, 0);
-  if (__tsan_create_fiber != nullptr) thread.fiber = __tsan_create_fiber(0);
+  if (__tsan_create_fiber != nullptr) {
+    if (machine.fibers.empty()) machine.fibers.push_back(__tsan_create_fiber(0));
+    thread.fiber = machine.fibers.back();
+    machine.fibers.pop_back();
+  }
   machine.ready.push_back(&thread);
 }
 
@@ -298,7 +299,7 @@ const char* launch(const std::function<void()>& body, int64_t x, int64_t y, int 
     for (auto& block : blocks)
       for (Thread& thread : block->threads) {
         machine.stacks.push_back(thread.stack);
-        if (__tsan_destroy_fiber != nullptr) __tsan_destroy_fiber(thread.fiber);
+        if (thread.fiber != nullptr) machine.fibers.push_back(thread.fiber);
       }
   }
   return nullptr;
