@@ -17,6 +17,7 @@ from tests.backends.native.faults import SANITIZERS, Fault, copy_with, run_all
 CPU = build.CSRC / "cpu"
 DRIVER = Path(__file__).parent / "driver.cpp"
 CAPABILITIES = ("avx512", "avx2", "generic")
+UNAVAILABLE = 4  # the driver's exit status where the CPU has not the instruction set that is asked for
 GENERIC_ALONE = """#include "attend.h"
 namespace memgan::cpu {
 const Kernels& kernels() { return kernels_generic(); }
@@ -64,7 +65,10 @@ FAULTS = (
 
 
 def compile_driver(sources: Path, sanitizer: str, to: Path, *, generic: bool = False) -> None:
-    """The kernels and the driver under a sanitizer; ``generic``: the kernels of that instruction set alone."""
+    """The kernels and the driver under a sanitizer; ``generic``: the kernels of that instruction set alone.
+
+    Nothing is optimized: compiling takes longer than all that is run.
+    """
     command = build.compiler()
     assert command is not None
     kernels = [*sorted(sources.glob("kernels_*.cpp")), sources / "select.cpp"]
@@ -72,7 +76,7 @@ def compile_driver(sources: Path, sanitizer: str, to: Path, *, generic: bool = F
         only = to.with_suffix(".cpp")
         only.write_text(GENERIC_ALONE)
         kernels = [sources / "kernels_generic.cpp", only]
-    options = ["-std=c++20", "-O1", "-Wno-psabi", *SANITIZERS[sanitizer], f"-I{sources}"]
+    options = ["-std=c++20", "-O0", "-Wno-psabi", *SANITIZERS[sanitizer], f"-I{sources}"]
     subprocess.run(
         [*shlex.split(command), *options, *map(str, (*kernels, DRIVER)), "-o", str(to), "-pthread"],
         check=True,
@@ -92,10 +96,9 @@ def clean(folder: Path, name: str) -> int:
     compile_driver(CPU, name, program)
     for capability in CAPABILITIES:
         code, words = run(program, capability)
-        print(f"{name}, {capability}: {'clean' if code == 0 else 'FAILED'}", flush=True)
-        if code != 0:
-            print(words[-4000:])
-            wrong += 1
+        told = {0: "clean", UNAVAILABLE: "unavailable on this CPU"}.get(code, f"FAILED\n{words[-4000:]}")
+        print(f"{name}, {capability}: {told}", flush=True)
+        wrong += code not in (0, UNAVAILABLE)
     return wrong
 
 
