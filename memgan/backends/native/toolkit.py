@@ -18,7 +18,10 @@ import torch
 
 # What a library for every machine holds: machine code for the four, and PTX of the oldest and of the newest, which
 # drivers compile for what lies between and for what comes.
-SHIPPED = ("80+PTX", "90", "100", "120+PTX")
+SHIPPED = ("80+PTX", "90", "100+PTX", "120")
+# Whose PTX an architecture's machine code is made from, where not its own: the kernels ask nothing of 12.0 that 10.0
+# has not, and to make PTX takes longer than to make machine code of it.
+PTX_OF = {"120": "100"}
 SEARCHED = "CUDA_HOME, CUDA_PATH, the folder of nvcc, /usr/local/cuda"
 
 
@@ -129,7 +132,7 @@ def flags(names: tuple[str, ...]) -> list[str]:
     told = []
     for name in names:
         code = name.removesuffix("+PTX")
-        told.append(f"-gencode=arch=compute_{code},code=sm_{code}")
+        told.append(f"-gencode=arch=compute_{PTX_OF.get(code, code)},code=sm_{code}")
         if name != code:
             told.append(f"-gencode=arch=compute_{code},code=compute_{code}")
     return told

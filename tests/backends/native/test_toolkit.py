@@ -82,7 +82,7 @@ def test_the_environment_chooses_architectures(tmp_path: Path, monkeypatch: pyte
     assert names == ("80", "90a", "120+PTX")
     assert toolkit.flags(names[1:]) == [
         "-gencode=arch=compute_90a,code=sm_90a",
-        "-gencode=arch=compute_120,code=sm_120",
+        "-gencode=arch=compute_100,code=sm_120",
         "-gencode=arch=compute_120,code=compute_120",
     ]
     monkeypatch.setenv("MEMGAN_CUDA_ARCHS", "hopper")
@@ -101,6 +101,10 @@ def test_code_runs_on_its_own_generation_and_ptx_on_what_comes() -> None:
         (("90a",), (9, 0), True),
         (("90a+PTX",), (10, 0), False),
         (("100", "120+PTX"), (9, 0), False),
+        (toolkit.SHIPPED, (10, 3), True),
+        (toolkit.SHIPPED, (11, 0), True),
+        (toolkit.SHIPPED, (12, 1), True),
+        (toolkit.SHIPPED, (7, 5), False),
     ):
         assert toolkit.runs_on(names, capability) is runs, (names, capability)
 
