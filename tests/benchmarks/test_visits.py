@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,7 @@ def test_a_run_goes_on_from_machine_to_machine(visit, tmp_path: Path) -> None:  
     brought = tmp_path / "pieces"
     first = visit("first", "--minutes", "0.001", "--pieces", brought)
     assert (first["begun at"], first["steps"]) == (0, 1)
+    old = shutil.copytree(brought, tmp_path / "old pieces")
     second = visit("second", "--minutes", "0.001", "--from", brought, "--pieces", brought)
     assert (second["begun at"], second["steps"]) == (1, 2)
     assert [line["step"] for line in read_log(tmp_path / "second" / "log.jsonl")] == [1, 2], "one log"
@@ -84,15 +86,9 @@ def test_a_run_goes_on_from_machine_to_machine(visit, tmp_path: Path) -> None:  
         for machine in ("second", "home")
     ]
     assert all(value.equal(drawn[1][name]) for name, value in drawn[0].items())
-
-
-def test_pieces_older_than_the_run_take_nothing_from_it(visit, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    brought = tmp_path / "pieces"
-    visit("first", "--minutes", "0.001", "--pieces", brought)
-    visit("first", "--minutes", "0.001")
-    third = visit("first", "--minutes", "0.001", "--from", brought)
-    assert (third["begun at"], third["steps"]) == (2, 3)
-    assert [line["step"] for line in read_log(tmp_path / "first" / "log.jsonl")] == [1, 2, 3]
+    third = visit("second", "--minutes", "0.001", "--from", old)
+    assert (third["begun at"], third["steps"]) == (2, 3), "pieces older than the run take nothing from it"
+    assert [line["step"] for line in read_log(tmp_path / "second" / "log.jsonl")] == [1, 2, 3]
 
 
 def test_a_folder_without_pieces_is_refused(visit, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
