@@ -4,7 +4,7 @@
 
     MemganError(Exception)
     ├── ShapeError(ValueError)            sizes disagree; the message names the argument
-    ├── DtypeError(TypeError)             a dtype that the argument cannot have
+    ├── DtypeError(TypeError)             a dtype that the argument cannot have, or no tensor
     ├── DeviceError(ValueError)           tensors on different devices
     └── BackendUnavailable(RuntimeError)  a backend was forced and cannot run; the message says why
 """
@@ -29,7 +29,7 @@ class ShapeError(MemganError, ValueError):
 
 
 class DtypeError(MemganError, TypeError):
-    """An argument has a dtype that it cannot have."""
+    """An argument has a dtype that it cannot have, or is no tensor."""
 
 
 class DeviceError(MemganError, ValueError):

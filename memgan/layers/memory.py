@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from memgan.layers._hooks import hooked, must_be_called, replaced
 from memgan.layers.memory_parts import MemoryReader, MemoryWriter, ResponseGate
 from memgan.ops import memory_read, memory_refine
-from memgan.ops._checks import check_floating, check_shape, checked_mask
+from memgan.ops._checks import check_floating_or_cast, check_shape, checked_mask
 from memgan.ops.memory_read import memory_read_release_rows
 from memgan.types import MaskMode, ReadAndAttention
 
@@ -163,9 +163,7 @@ class DynamicMemory(nn.Module):
         images = (None, self.image_channels, None, None)
         check_shape(op, "image_features", image_features, images, "(B, C, H, W)")
         check_shape(op, "words", words, (image_features.shape[0], None, self.word_dim), "(B, L, E)")
-        device = image_features.device.type
-        if device == "meta" or not torch.is_autocast_enabled(device):  # under autocast the ops cast
-            check_floating(op, image_features=image_features, words=words)
+        check_floating_or_cast(op, image_features=image_features, words=words)
         mask = checked_mask(op, word_mask, words.shape[0], words.shape[1], words.device)
         # A mean, not a sum divided: in float16 the sum of a large image overflows. Without pixels it is 0.
         empty = 0 in image_features.shape[2:]

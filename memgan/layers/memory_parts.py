@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from memgan.layers._hooks import must_be_called
 from memgan.ops import memory_project, memory_read, memory_respond, memory_write
-from memgan.ops._checks import check_shape, checked_mask
+from memgan.ops._checks import check_floating_or_cast, check_shape, checked_mask
 from memgan.types import ReadAndAttention
 
 
@@ -141,6 +141,10 @@ class MemoryReader(nn.Module):
             ShapeError, DtypeError, DeviceError: the message names the argument.
             BackendUnavailable: a backend was forced and cannot run this input.
         """
+        op, channels, width = "MemoryReader", self.key.out_features, self.key.in_features
+        check_shape(op, "image_features", image_features, (None, channels, None, None), "(B, C, H, W)")
+        check_shape(op, "memory", memory, (image_features.shape[0], None, width), "(B, L, M)")
+        check_floating_or_cast(op, image_features=image_features, memory=memory)
         keys, values = self.address(memory)
         return memory_read(
             image_features, keys, values, word_mask, scale=self.scale, return_attention=return_attention

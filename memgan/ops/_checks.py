@@ -8,8 +8,15 @@ from torch import Tensor
 from memgan.errors import DeviceError, DtypeError, ShapeError
 
 
+def check_tensor(op: str, name: str, value: object) -> None:
+    """``value`` must be a tensor; the sizes and dtypes of one can then be asked for."""
+    if not isinstance(value, Tensor):
+        raise DtypeError(f"{op}: `{name}` must be a tensor, got {type(value).__name__}.")
+
+
 def check_shape(op: str, name: str, tensor: Tensor, expected: tuple[int | None, ...], letters: str) -> None:
     """``tensor`` must have the sizes ``expected`` (None: any), which the legend writes as ``letters``."""
+    check_tensor(op, name, tensor)
     shape = tuple(tensor.shape)
     if len(shape) == len(expected) and all(e is None or e == s for e, s in zip(expected, shape)):
         return
@@ -38,12 +45,20 @@ def check_floating(op: str, **tensors: Tensor | None) -> None:
             )
 
 
+def check_floating_or_cast(op: str, **tensors: Tensor | None) -> None:
+    """As :func:`check_floating`, but under autocast nothing is asked for: whoever computes casts."""
+    device = next(tensor.device.type for tensor in tensors.values() if tensor is not None)
+    if device == "meta" or not torch.is_autocast_enabled(device):
+        check_floating(op, **tensors)
+
+
 def checked_mask(
     op: str, word_mask: Tensor | None, batch: int, words: int, device: torch.device
 ) -> Tensor | None:
     """``word_mask`` as bool, (B, L), True for a real word; None stays None (all words are real)."""
     if word_mask is None:
         return None
+    check_tensor(op, "word_mask", word_mask)
     if word_mask.is_floating_point() or word_mask.is_complex():
         raise DtypeError(
             f"{op}: `word_mask` must be bool or integer, True or 1 for a real word, got {word_mask.dtype}. "

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from memgan.backends import dispatch
 from memgan.backends.reference.upsample_conv import upsample_conv as definition
-from memgan.ops._checks import check_floating, check_shape
+from memgan.errors import ShapeError
+from memgan.ops._checks import check_floating_or_cast, check_shape
 
 # Where the short form was measured to be faster, forward and backward: on CPUs through oneDNN from 16x16 pixels
 # on. Below, folding the weight costs more than it saves (1024 channels at 4x4: 4 times as slow).
@@ -49,11 +50,9 @@ def upsample_conv(image_features: Tensor, weight: Tensor, bias: Tensor | None = 
     check_shape(op, "weight", weight, (None, image_features.shape[1], 3, 3), "(D, C, 3, 3)")
     if bias is not None:
         check_shape(op, "bias", bias, (weight.shape[0],), "(D,)")
-    device = image_features.device.type
-    if device == "meta" or not torch.is_autocast_enabled(
-        device
-    ):  # under autocast torch casts, weights folded
-        check_floating(op, image_features=image_features, weight=weight, bias=bias)
+    if 0 in image_features.shape[2:]:
+        raise ShapeError(f"{op}: `image_features` must have pixels, got {tuple(image_features.shape)}.")
+    check_floating_or_cast(op, image_features=image_features, weight=weight, bias=bias)
     if dispatch.prefers_definition() or not short_form_is_faster(image_features):
         return definition(image_features, weight, bias)
     return short_form(image_features, weight, bias)

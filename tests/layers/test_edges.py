@@ -44,7 +44,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "reader, memory": (
         lambda: memgan.MemoryReader(4, 8)(zeros(2, 4, 3, 3), zeros(2, 3, 7)),
-        r"MemoryReader: `memory` must be \(B, L, M\) = \(any, any, 8\), got \(2, 3, 7\)",
+        r"MemoryReader: `memory` must be \(B, L, M\) = \(2, any, 8\), got \(2, 3, 7\)",
     ),
     "conditioning, sentence": (
         lambda: memgan.ConditioningAugmentation(8, 5)(zeros(2, 7)),
@@ -95,6 +95,14 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: memgan.InitialStage(5, 7, channels=2, size=8)(zeros(2, 5), zeros(1, 7)),
         r"InitialStage: `noise` must be \(B, Z\) = \(2, 7\), got \(1, 7\)",
     ),
+    "reader, features": (
+        lambda: memgan.MemoryReader(4, 6)(zeros(2, 5, 3, 3), zeros(2, 3, 6)),
+        r"MemoryReader: `image_features` must be \(B, C, H, W\) = \(any, 4, any, any\), got \(2, 5, 3, 3\)",
+    ),
+    "reader, batch": (
+        lambda: memgan.MemoryReader(4, 6)(zeros(3, 4, 3, 3), zeros(2, 3, 6)),
+        r"MemoryReader: `memory` must be \(B, L, M\) = \(3, any, 6\), got \(2, 3, 6\)",
+    ),
     "stage, features": (
         lambda: memgan.RefinementStage(4, 6)(zeros(2, 5, 3, 3), zeros(2, 3, 6)),
         r"`image_features` must be \(B, C, H, W\)",
@@ -112,6 +120,37 @@ def test_a_wrong_argument_is_named(case: str) -> None:
 def test_attention_refuses_an_additive_mask() -> None:
     with pytest.raises(memgan.DtypeError, match=r"WordAttention: `word_mask` must be bool or integer"):
         memgan.WordAttention(4, 6)(zeros(2, 4, 3, 3), zeros(2, 3, 6), zeros(2, 3))
+
+
+WRONG_KIND: dict[str, tuple[Callable[[], object], str]] = {
+    "attention, dtypes": (
+        lambda: memgan.WordAttention(4, 6)(zeros(2, 4, 3, 3), zeros(2, 3, 6).double()),
+        "WordAttention: `words` must have the dtype of `image_features`, torch.float32, got torch.float64",
+    ),
+    "attention, weight": (
+        lambda: memgan.WordAttention(4, 6)(zeros(2, 4, 3, 3).double(), zeros(2, 3, 6).double()),
+        "WordAttention: `weight` must have the dtype of `image_features`, torch.float64, got torch.float32",
+    ),
+    "reader, dtypes": (
+        lambda: memgan.MemoryReader(4, 6)(zeros(2, 4, 3, 3).double(), zeros(2, 3, 6)),
+        "MemoryReader: `memory` must have the dtype of `image_features`",
+    ),
+    "memory, mask": (
+        lambda: memgan.DynamicMemory(4, 6)(zeros(2, 4, 3, 3), zeros(2, 3, 6), [[1, 1, 0], [1, 0, 0]]),  # type: ignore[arg-type]
+        "DynamicMemory: `word_mask` must be a tensor, got list",
+    ),
+    "memory, features": (
+        lambda: memgan.DynamicMemory(4, 6)(zeros(2, 4, 3, 3).numpy(), zeros(2, 3, 6)),
+        "DynamicMemory: `image_features` must be a tensor, got ndarray",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_KIND)
+def test_an_argument_of_another_kind_is_named(case: str) -> None:
+    call, told = WRONG_KIND[case]
+    with pytest.raises(memgan.DtypeError, match=told):
+        call()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -109,6 +109,8 @@ def test_wrong_arguments_are_named() -> None:
         upsample_conv(x, weight[:, :2])
     with pytest.raises(memgan.ShapeError, match="`bias`"):
         upsample_conv(x, weight, bias[:1])
+    with pytest.raises(memgan.ShapeError, match=r"`image_features` must have pixels, got \(2, 3, 0, 5\)"):
+        upsample_conv(x[:, :, :0], weight)
     with pytest.raises(memgan.DtypeError, match="`weight` must have the dtype"):
         upsample_conv(x, weight.double())
 
