@@ -13,7 +13,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reference_models.dmgan.commands.options import refuse_folder, say, set_threads, split_config
+from reference_models.dmgan.commands.options import (
+    check_minutes,
+    refuse_folder,
+    say,
+    set_threads,
+    split_config,
+)
 
 NETWORKS = Path(__file__).parents[1] / "weights" / "birds_eval"
 DOCS = Path(__file__).parents[3] / "docs"
@@ -52,6 +58,7 @@ def _run(argv: list[str]) -> int:
     parser.add_argument("--device", default="cpu")
     options, config = split_config(argv, parser)
     set_threads(options.threads)
+    check_minutes(options.minutes)
     from reference_models.dmgan.ablation.arms import ARMS
     from reference_models.dmgan.ablation.plan import Plan, encoder_digests
     from reference_models.dmgan.ablation.runner import Ablation, embedded_scores

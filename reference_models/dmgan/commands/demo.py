@@ -9,6 +9,8 @@ from typing import Annotated
 
 import tyro
 
+from reference_models.dmgan.commands.options import check_minutes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -36,6 +38,7 @@ def main(argv: list[str]) -> int:
     """Parse ``argv`` and run the demo."""
     began = time.monotonic()
     options = tyro.cli(Options, args=argv, prog="demo")
+    check_minutes(options.minutes)
     from reference_models.dmgan.report.demonstration import WEIGHTS, Demo, demonstrate
 
     demonstrate(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from reference_models.dmgan.commands.options import say, set_threads
+from reference_models.dmgan.commands.options import check_minutes, say, set_threads
 
 NETWORKS = Path(__file__).parents[1] / "weights" / "birds_eval"
 
@@ -50,6 +50,7 @@ def train_judges(argv: list[str]) -> int:
 
     options = tyro.cli(TrainJudges, args=argv[1:], prog="evaluate train-judges")
     set_threads(options.threads)
+    check_minutes(options.minutes)
     training.train_judges(
         options.out,
         only=options.only,

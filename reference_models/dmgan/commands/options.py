@@ -60,6 +60,12 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+def check_minutes(minutes: float | None) -> None:
+    """Refuse what is no length of time: NaN would never be over, less than nothing is over at once."""
+    if minutes is not None and not minutes >= 0:
+        raise ConfigError(f"`--minutes` must be at least 0, got {minutes}")
+
+
 def claim(out: Path, held: ExitStack, *, first: bool, resume: bool) -> None:
     """A run's folder for this run: no other process has it until ``held`` ends, and no earlier run is overwritten.
 

@@ -6,7 +6,7 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
-from reference_models.dmgan.commands.options import claim, set_threads, split_config
+from reference_models.dmgan.commands.options import check_minutes, claim, set_threads, split_config
 from reference_models.dmgan.errors import ConfigError
 
 
@@ -31,6 +31,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--device", default="cpu")
     options, config = split_config(argv, parser)
     set_threads(options.threads)
+    check_minutes(options.minutes)
     from torch.nn import ModuleList
 
     from reference_models.dmgan.data.batch import CaptionedImages

@@ -36,6 +36,10 @@ ABLATE = ["ablate", "run", "--encoders", str(SHIPPED)]
         ([*EVALUATE, "--seed", "-1"], "`seed` must be at least 0, got -1"),
         ([*EVALUATE, "--device", "cuda:99"], "`--device cuda:99`: torch sees"),
         ([*TRAIN, "--device", "cuda:99"], "`--device cuda:99`: torch sees"),
+        ([*TRAIN, "--minutes", "nan"], "`--minutes` must be at least 0, got nan"),
+        ([*ABLATE, "--minutes", "-1"], "`--minutes` must be at least 0, got -1.0"),
+        (["demo", "--minutes", "nan"], "`--minutes` must be at least 0, got nan"),
+        (["evaluate", "train-judges", "--minutes", "-1"], "`--minutes` must be at least 0, got -1.0"),
         ([*TRAIN, "--data.workers", "-1"], "`data.workers` must be at least 0, got -1"),
         ([*PRETRAIN, "--threads", "-2"], "`--threads` must be at least 1, got -2"),
         (
