@@ -97,12 +97,17 @@ struct Backward {
     const bool direct = std::is_same_v<S, T> && count == kPixels && a.grad_r.pixel == 1;
     const bool streams = kStreams && direct && a.streams && aligned(out) && aligned(out + a.grad_r.row);
     Options<T> of_scores, of_grads, of_result;
-    if (direct && !streams) of_scores.ahead = rows_ahead(out, a.grad_r.row, a.C);
     of_grads.ahead = ahead_of(a.grad_out, next, a.D);
     of_result.ahead = ahead_of(a.r, next, a.C);
-    if (streams) of_result.output = Output::streamed;
-
-    product_of<Asks::lines_to_write>(a.r, first, count, packed.rows, packed.scores, a.C, s, x, of_scores);
+    if (streams) {  // no lines are to be there before they are written: two products share what there is to ask for
+      of_result.output = Output::streamed;
+      of_scores.ahead = first_half(of_grads.ahead);
+      of_grads.ahead = second_half(of_grads.ahead);
+      product_of<Asks::lines_to_read>(a.r, first, count, packed.rows, packed.scores, a.C, s, x, of_scores);
+    } else {
+      if (direct) of_scores.ahead = rows_ahead(out, a.grad_r.row, a.C);
+      product_of<Asks::lines_to_write>(a.r, first, count, packed.rows, packed.scores, a.C, s, x, of_scores);
+    }
     product_of<Asks::lines_to_read>(a.grad_out, first, count, packed.words, value_rows, a.D, p, g, of_grads);
     if (a.grad_attention.data != nullptr) load_given(first, count);
     if (gated) dot_of(g, x);

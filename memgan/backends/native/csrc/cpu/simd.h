@@ -16,7 +16,8 @@
 
 namespace memgan::cpu::MEMGAN_ISA {
 
-#define MEMGAN_INLINE inline __attribute__((always_inline))
+#define MEMGAN_INLINED __attribute__((always_inline))
+#define MEMGAN_INLINE inline MEMGAN_INLINED
 
 template <typename T>
 struct Simd;
