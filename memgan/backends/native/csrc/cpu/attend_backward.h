@@ -10,6 +10,7 @@
 #pragma once
 
 #include "attend_forward.h"
+#include "product_pixels.h"
 
 namespace memgan::cpu::MEMGAN_ISA {
 

@@ -12,7 +12,7 @@
 #include <limits>
 #include <utility>
 
-#include "products.h"
+#include "product_rows.h"
 #include "tile.h"
 
 namespace memgan::cpu::MEMGAN_ISA {

@@ -6,7 +6,6 @@
 #pragma once
 
 #include "norm_glu.h"
-#include "products.h"
 #include "simd.h"
 
 namespace memgan::cpu::MEMGAN_ISA {
