@@ -13,11 +13,6 @@ template <typename S>
 constexpr int kVector = 16 / int(sizeof(S));  // numbers in 16 bytes
 
 MEMGAN_BOTH int up_to_16(int64_t n) { return int((n + 15) & ~int64_t(15)); }
-// Numbers from a row to the next.
-template <typename S>
-MEMGAN_BOTH int row_of(int64_t n) {
-  return up_to_16(n) + kVector<S>;
-}
 
 // Rows of words are rounded up to what products take at a time: tensor cores 16, lanes 4.
 template <int kUnit>
