@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from memgan.layers._hooks import must_be_called
 from memgan.ops import memory_read
 from memgan.ops._checks import check_floating_or_cast, check_shape, checked_mask
 from memgan.types import ReadAndAttention
@@ -44,7 +45,9 @@ class WordAttention(nn.Module):
         op, channels, width = "WordAttention", self.projection.out_features, self.projection.in_features
         check_shape(op, "image_features", image_features, (None, channels, None, None), "(B, C, H, W)")
         check_shape(op, "words", words, (image_features.shape[0], None, width), "(B, L, E)")
-        check_floating_or_cast(op, image_features=image_features, words=words, weight=self.projection.weight)
+        if not must_be_called(self.projection, bias=False):  # one of another kind may cast
+            weight = self.projection.weight
+            check_floating_or_cast(op, image_features=image_features, words=words, weight=weight)
         mask = checked_mask(op, word_mask, words.shape[0], words.shape[1], words.device)
         if mask is not None:  # before the projection: a NaN in padding would reach its weight's gradient
             words = words.masked_fill(~mask[:, :, None], 0.0)

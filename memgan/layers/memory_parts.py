@@ -144,7 +144,8 @@ class MemoryReader(nn.Module):
         op, channels, width = "MemoryReader", self.key.out_features, self.key.in_features
         check_shape(op, "image_features", image_features, (None, channels, None, None), "(B, C, H, W)")
         check_shape(op, "memory", memory, (image_features.shape[0], None, width), "(B, L, M)")
-        check_floating_or_cast(op, image_features=image_features, memory=memory)
+        if not must_be_called(self.key, self.value, bias=True):  # those of another kind may cast
+            check_floating_or_cast(op, image_features=image_features, memory=memory)
         keys, values = self.address(memory)
         return memory_read(
             image_features, keys, values, word_mask, scale=self.scale, return_attention=return_attention

@@ -54,6 +54,22 @@ def test_a_bias_that_was_added_or_taken_away_counts() -> None:
     torch.testing.assert_close(drawn, memory(features, words, mask)[0])
 
 
+class Casts(nn.Linear):
+    """Computes in its own dtype whatever comes, as layers of few bits do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(self.weight.dtype)).float()
+
+
+def test_a_layer_that_casts_takes_another_dtype() -> None:
+    features, words, mask = inputs()
+    attention, reader = memgan.WordAttention(4, 6), memgan.MemoryReader(4, 6)
+    attention.projection = Casts(6, 4, bias=False, dtype=torch.float64)
+    reader.key, reader.value = (Casts(6, 4, dtype=torch.float64) for _ in range(2))
+    assert attention(features, words.double(), mask)[0].dtype == torch.float32
+    assert reader(features, words.double(), mask)[0].dtype == torch.float32
+
+
 def test_parts_with_a_forward_of_their_own_are_called() -> None:
     called = []
 
