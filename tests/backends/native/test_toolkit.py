@@ -109,6 +109,12 @@ def test_code_runs_on_its_own_generation_and_ptx_on_what_comes() -> None:
         assert toolkit.runs_on(names, capability) is runs, (names, capability)
 
 
+def test_what_comes_takes_ptx_of_the_newest_that_is_shipped() -> None:
+    told = toolkit.flags(toolkit.SHIPPED)
+    made = max(int(flag.split("compute_")[1].split(",")[0]) for flag in told)
+    assert f"-gencode=arch=compute_{made},code=compute_{made}" in told
+
+
 def test_when_cuda_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kit = a_toolkit(tmp_path)
     monkeypatch.setattr(toolkit, "find", lambda: kit)

@@ -19,10 +19,7 @@ from reference_models.dmgan.evaluation.pools import draw
 from reference_models.dmgan.evaluation.reference import Reference
 from reference_models.dmgan.evaluation.store import SHIPPED, load_network
 
-FRESH = 31_337  # a seed that no training used
-
-
-COUNT = 160
+FRESH, COUNT = 31_337, 160  # a seed that no training used, and how many birds of it
 
 
 def right_answers(networks: Networks, erase: int | None) -> np.ndarray:
