@@ -85,7 +85,8 @@ def training(arguments: argparse.Namespace, result: Path) -> list[str]:
 
 
 def sanitizer(arguments: argparse.Namespace, result: Path) -> list[str]:
-    return module("benchmarks.gpu.sanitizer")(arguments, result)
+    programs = ROOT / "runs" / f"gpu_programs_{arguments.device}"  # compiled once
+    return module("benchmarks.gpu.sanitizer", "--programs", str(programs))(arguments, result)
 
 
 def profile(arguments: argparse.Namespace, result: Path) -> list[str]:

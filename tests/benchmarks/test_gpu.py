@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.common import commit
 from benchmarks.gpu import __main__ as gpu
-from benchmarks.gpu import sanitizer, suite, watched
+from benchmarks.gpu import sanitizer, suite
 from benchmarks.gpu.parts import PARTS, Part
-from memgan.backends import native
 
 
 def python(code: str) -> Part:
@@ -128,39 +129,37 @@ SANITIZER = """#!{python}
 # Runs the program, after a look at what it would be asked to do.
 import os, subprocess, sys
 words = sys.argv[1:]
-assert words[:2] == ["--tool", os.path.basename(words[1])] and "--error-exitcode" in words
-if "--kernel-name" in words:
-    sys.exit("unknown option --kernel-name")
+assert words[0] == "--tool" and "--error-exitcode" in words
 code = subprocess.run(words[words.index("9") + 1:]).returncode
 print("========= ERROR SUMMARY: " + ("0 errors" if words[1] != "racecheck" else "1 error"))
 sys.exit(code or 9 * (words[1] == "racecheck"))
 """
 
 
-def test_a_sanitizer_s_tools_say_what_they_found_and_in_how_many_calls(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if (reason := native.unavailable_reason()) is not None:
-        pytest.skip(f"no native kernels: {reason}")
+def test_a_sanitizer_s_tools_say_what_they_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "compute-sanitizer"
     tool.write_text(SANITIZER.format(python=sys.executable))
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr(sanitizer, "SECONDS", 0)
-    found = {
-        name: sanitizer.watch(name, "cpu", "--kernel-name", "ours") for name in ("memcheck", "racecheck")
-    }
+    program = Path(shutil.which("true") or "")
+    found = {name: sanitizer.watch(name, program, [tmp_path]) for name in ("memcheck", "racecheck")}
     assert [answer["exit"] for answer in found.values()] == [0, 9]
     assert [answer["summary"][0].split(": ")[1] for answer in found.values()] == ["0 errors", "1 error"]
-    assert [(answer["calls"], answer["of"]) for answer in found.values()] == [(1, 48)] * 2
     assert "1 error" in found["racecheck"]["said"]
-    monkeypatch.setattr(sanitizer, "AT_MOST", 0.1)
-    assert "did not end" in sanitizer.watch("memcheck", "cpu")["said"]
+    assert sanitizer.clean({"memcheck": found["memcheck"]})
+    assert not sanitizer.clean(found)
+    program = Path(shutil.which("sleep") or "")
+    monkeypatch.setattr(sanitizer, "AT_MOST", 0.2)
+    late = sanitizer.watch("memcheck", program, [Path("60")])
+    assert "did not end" in late["said"]
+    assert not sanitizer.clean({"memcheck": late})
 
 
 def test_a_sanitizer_watches_each_op_in_each_dtype() -> None:
-    if (reason := native.unavailable_reason()) is not None:
-        pytest.skip(f"no native kernels: {reason}")
-    found = watched.run("cpu", 1e9)
-    assert found["calls"] == found["of"] == 4 * 3 * 4
-    assert watched.run("cpu", 0)["calls"] == 1
+    found = sanitizer.cases()
+    assert {str(dtype) for dtype in found} == {
+        f"torch.{name}" for name in ("float16", "bfloat16", "float32", "float64")
+    }
+    for given in found.values():
+        assert {case.op for case in given} == {"memory_refine", "memory_write", "memory_project"}
+    assert any(getattr(case, "tf32", False) for case in found[torch.float32])

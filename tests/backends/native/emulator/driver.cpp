@@ -1,16 +1,17 @@
-// Runs the CUDA kernels in the emulator: `driver FOLDER...`, a case a folder.
+// Runs the CUDA kernels without torch, in the emulator or, where nvcc compiles this, on a GPU: `driver FOLDER...`, a
+// case a folder.
 //
 // A case is what driver.py and plain_case.py write: `case.txt` and one file of bytes a tensor. Every buffer
-// is exactly as long as its tensor's storage; results and workspace start as NaN.
+// is exactly as long as its tensor's storage; results and workspace start as NaN, or as what nobody has written yet.
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "attend_launch.h"
+#include "driver_memory.h"
 #include "project_launch.h"
 #include "write_launch.h"
 
@@ -20,9 +21,9 @@ using namespace memgan::cuda;
 namespace {
 
 struct Buffer {
-  std::unique_ptr<unsigned char[]> bytes;
-  int64_t size = 0, offset = 0, strides[3] = {};
-  void* data() const { return bytes == nullptr ? nullptr : bytes.get() + offset; }
+  DeviceMemory bytes;
+  int64_t offset = 0, strides[3] = {};
+  void* data() const { return bytes.data() + offset; }
 };
 
 struct Case {
@@ -39,10 +40,15 @@ struct Case {
         continue;
       }
       Buffer& buffer = buffers[name];
-      text >> buffer.size >> buffer.offset >> buffer.strides[0] >> buffer.strides[1] >> buffer.strides[2];
-      buffer.bytes.reset(new unsigned char[buffer.size]);
-      if (kind == "output") std::memset(buffer.bytes.get(), 0xff, buffer.size);
-      else std::ifstream(file(name), std::ios::binary).read(reinterpret_cast<char*>(buffer.bytes.get()), buffer.size);
+      int64_t size = 0;
+      text >> size >> buffer.offset >> buffer.strides[0] >> buffer.strides[1] >> buffer.strides[2];
+      if (kind == "output") {
+        buffer.bytes = DeviceMemory(size);
+        continue;
+      }
+      std::vector<char> bytes(size);
+      std::ifstream(file(name), std::ios::binary).read(bytes.data(), size);
+      buffer.bytes = DeviceMemory(bytes);
     }
   }
   std::string file(const std::string& name) const { return folder + "/" + name + ".bin"; }
@@ -58,18 +64,19 @@ struct Case {
   // How many launches `work` is, into `launches.txt`: a line `NAME COUNT`.
   template <typename Work>
   void launched(const char* name, Work&& work) const {
-    const int64_t before = emulator::launches();
+    const int64_t before = launches();
     const char* error = work();
+    if (error == nullptr) error = wait_for_device();
     if (error != nullptr) {
       std::printf("launch: %s\n", error);
       std::exit(2);
     }
-    std::ofstream(folder + "/launches.txt", std::ios::app) << name << ' ' << emulator::launches() - before << '\n';
+    std::ofstream(folder + "/launches.txt", std::ios::app) << name << ' ' << launches() - before << '\n';
   }
   void write(const char* name) const {
     if (!buffers.count(name)) return;
-    const Buffer& b = buffer(name);
-    std::ofstream(file(name), std::ios::binary).write(reinterpret_cast<const char*>(b.bytes.get()), b.size);
+    const std::vector<char> bytes = buffer(name).bytes.host();
+    std::ofstream(file(name), std::ios::binary).write(bytes.data(), int64_t(bytes.size()));
   }
 };
 
@@ -88,11 +95,6 @@ void describe(const Case& in, AttendArgs& a) {
   a.gate_weight = in.data("weight");
   a.gate_bias = in.data("bias");
 }
-
-struct Workspace {
-  std::unique_ptr<unsigned char[]> bytes;
-  explicit Workspace(int64_t size) : bytes(new unsigned char[size]) { std::memset(bytes.get(), 0xff, size); }
-};
 
 void describe(const Case& in, WriteArgs& a) {
   a.dtype = Dtype(in.number("dtype"));
@@ -142,8 +144,8 @@ void run_write(const Case& in) {
   };
   a.words_side = side(a.B * a.L, a.E, a.words, "word", "words", a.real);
   a.image_side = side(a.B, a.C, a.summary, "image", "image_summary", nullptr);
-  const Workspace workspace(write_workspace(a));
-  a.workspace = workspace.bytes.get();
+  const DeviceMemory workspace(write_workspace(a));
+  a.workspace = workspace.data();
   in.launched("backward", [&] { return write_backward_of<S>(a, nullptr); });
   for (const char* name :
        {"memory", "grad_words", "grad_image_summary", "grad_word_weight", "grad_word_bias", "grad_image_weight",
@@ -173,8 +175,8 @@ void run_project(const Case& in) {
   a.keys = side("key"), a.values = side("value");
   in.launched("forward", [&] { return project_forward_of<S>(a, nullptr); });
   a.grad_memory = in.data("grad_memory");
-  const Workspace workspace(project_workspace(a));
-  a.workspace = workspace.bytes.get();
+  const DeviceMemory workspace(project_workspace(a));
+  a.workspace = workspace.data();
   in.launched("backward", [&] { return project_backward_of<S>(a, nullptr); });
   for (const char* name :
        {"keys", "values", "grad_memory", "grad_key_weight", "grad_key_bias", "grad_value_weight", "grad_value_bias"})
@@ -186,8 +188,8 @@ void run_attend(const Case& in) {
   if (in.buffers.count("out")) {
     ForwardArgs f;
     describe(in, f);
-    const Workspace workspace(forward_workspace_of<S>(f));
-    f.workspace = workspace.bytes.get();
+    const DeviceMemory workspace(forward_workspace_of<S>(f));
+    f.workspace = workspace.data();
     f.out = in.view<MutablePixels>("out");
     f.attention = in.data("attention");
     in.launched("forward", [&] { return forward_of<S>(f, nullptr); });
@@ -195,8 +197,8 @@ void run_attend(const Case& in) {
   if (in.buffers.count("grad_features")) {
     BackwardArgs a;
     describe(in, a);
-    const Workspace workspace(backward_workspace_of<S>(a));
-    a.workspace = workspace.bytes.get();
+    const DeviceMemory workspace(backward_workspace_of<S>(a));
+    a.workspace = workspace.data();
     a.grad_out = in.view<Pixels>("grad");
     a.grad_attention = in.view<Pixels>("grad_attention");
     a.grad_r = in.view<MutablePixels>("grad_features");
@@ -211,8 +213,7 @@ void run_attend(const Case& in) {
 }
 
 void run(const Case& in) {
-  memgan::emulator::set_seed(uint64_t(in.number("seed")));
-  memgan::emulator::set_most_shared(in.numbers.count("shared") ? in.number("shared") : 227 << 10);
+  prepare(uint64_t(in.number("seed")), in.numbers.count("shared") ? in.number("shared") : 227 << 10);
   with_dtype(in, [&](auto s) {
     using S = decltype(s);
 #if defined(ONLY_OP)

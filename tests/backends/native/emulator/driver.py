@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from memgan.backends.native import build, registration
+from memgan.backends.native import build, registration, toolkit
 from tests.backends.native.inputs import Inputs
 
 HERE = Path(__file__).parent
@@ -27,6 +27,28 @@ def compiled(folder: Path, *flags: str, kernels: Path = CUDA) -> Path:
     """
     program = folder / "driver"
     _compile(kernels, *flags, str(HERE / "driver.cpp"), str(_scheduler()), "-o", str(program))
+    return program
+
+
+def compiled_for_gpu(folder: Path, stored: str) -> Path:
+    """The same for this machine's GPUs, by nvcc and for one dtype (as C++ calls it: ``Bf16``).
+
+    Raises:
+        toolkit.NoToolkit: CUDA is not compiled here; the message says why.
+    """
+    plan = build.plan()
+    if plan.toolkit is None:
+        raise toolkit.NoToolkit(plan.without_cuda or "")
+    program = folder / f"driver_{stored}"
+    words = [
+        str(plan.toolkit.nvcc),
+        "-std=c++20",
+        "-O3",
+        *toolkit.flags(plan.architectures),
+        f"-DONLY={stored}",
+    ]
+    words += [f"-I{CUDA}", f"-I{HERE}", "-x", "cu", str(HERE / "driver.cpp"), "-o", str(program)]
+    subprocess.run(words, check=True)
     return program
 
 
