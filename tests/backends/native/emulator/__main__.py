@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from tests.backends.native import faults
+from tests.backends.native.emulator.checks import wrong
 from tests.backends.native.emulator.driver import Case, compiled
 from tests.backends.native.emulator.plain_case import PlainCase, project_case, write_case
 from tests.backends.native.inputs import Inputs
@@ -30,7 +31,7 @@ STORED = {torch.float32: "float", torch.bfloat16: "Bf16"}  # in C++
 class Fault(faults.Fault):
     """Planted in the CUDA kernels."""
 
-    dtype: torch.dtype = torch.bfloat16  # on tensor cores; float32: on lanes
+    dtype: torch.dtype = torch.bfloat16
 
 
 FAULTS = (
@@ -48,12 +49,20 @@ FAULTS = (
         "thread",
         "data race",
     ),
-    Fault(  # and one of the kernels in full float32
-        "attend_lanes_backward.h",
-        "__syncthreads();  // and read: tiles of r and of G may be replaced, that of r while grad_r is worked out",
+    Fault(  # slots are read while others still pack them, as in float32 they are split
+        "attend_slots.h",
+        "__syncthreads();  // packed",
         "",
         "thread",
         "data race",
+        torch.float32,
+    ),
+    Fault(  # of float32's nine products one more is left out
+        "attend_float32.h",
+        "add(even, 0, 1), add(odd, 1, 1);",
+        "add(odd, 1, 1);",
+        "",
+        "an error of",
         torch.float32,
     ),
     Fault(  # a barrier of a warp removed
@@ -92,12 +101,18 @@ FAULTS = (
         "attention was not written",
     ),
     Fault(  # copies that nobody waits for
-        "attend_tile.h",
-        "wait_for_copies<0>();",
-        "wait_for_copies<1>();",
+        "attend_forward.h",
+        "wait_for_copies<0>();\n    __syncwarp();  // the tile is there",
+        "wait_for_copies<1>();\n    __syncwarp();  // the tile is there",
         "",
         "was not written",  # the NaN that shared memory begins with
-        torch.float32,  # whose rows can be copied so
+    ),
+    Fault(
+        "attend_slots.h",
+        "wait_for_copies<1>();",
+        "wait_for_copies<2>();",
+        "",
+        "was not written",
     ),
     Fault(
         "attend_forward.h",
@@ -214,11 +229,10 @@ FAULTS = (
 
 
 def attend_cases(dtype: torch.dtype, *, tf32: bool = False) -> list[Case]:
-    """Sizes that divide no tile, and an image without words; both layouts."""
-    sizes = {"batch": 2, "channels": 20, "height": 5, "width": 11, "words": 18}
+    """Sizes that divide no tile, and an image without words; both layouts, the first one's rows copied as they are."""
     found = []
-    for last in (False, True):
-        inputs = Inputs.random(**sizes, dtype=dtype, channels_last=last)
+    for last, (channels, height, width) in ((False, (24, 4, 12)), (True, (20, 5, 11))):
+        inputs = Inputs.random(2, channels, height, width, 18, dtype=dtype, channels_last=last)
         assert inputs.mask is not None
         inputs.mask[1] = False
         found.append(Case("memory_refine", inputs, tf32=tf32, seed=int(last)))
@@ -283,6 +297,8 @@ def objections(program: Path, folder: Path, cases: Sequence[Case | PlainCase]) -
         for name, result in case.read(place).items():
             if result.isnan().any():
                 return f"case {index}: {name} was not written"
+        for told in wrong(case, place):
+            return f"case {index}, {told}"
     return ""
 
 

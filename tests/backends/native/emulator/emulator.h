@@ -135,6 +135,12 @@ struct Fragments {
   uint32_t a[4], b[2];
 };
 
+// Sums in float32 as a tensor core makes them: products are exact, and what does not fit is cut off, not rounded.
+inline float cut_off(double sum) {
+  const float rounded = float(sum);
+  return std::fabs(double(rounded)) > std::fabs(sum) ? std::nextafter(rounded, 0.f) : rounded;
+}
+
 template <typename Read>
 void mma_16x8x16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Read read) {
   Fragments mine;
@@ -142,14 +148,16 @@ void mma_16x8x16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], 
   std::memcpy(mine.b, b, sizeof b);
   const unsigned char* all = exchange("mma.m16n8k16", &mine, sizeof mine);
   const int g = lane() / 4, t = lane() % 4;
+  double sums[4] = {c[0], c[1], c[2], c[3]};
   for (int k = 0; k < 16; ++k) {
     const int pair = k % 8 / 2, half = k % 2 * 16;
     for (int i = 0; i < 4; ++i) {
       const Fragments left = exchanged<Fragments>(all, g * 4 + pair);
       const Fragments right = exchanged<Fragments>(all, (2 * t + i % 2) * 4 + pair);
-      c[i] += read(uint16_t(left.a[i / 2 + k / 8 * 2] >> half)) * read(uint16_t(right.b[k / 8] >> half));
+      sums[i] += double(read(uint16_t(left.a[i / 2 + k / 8 * 2] >> half))) * read(uint16_t(right.b[k / 8] >> half));
     }
   }
+  for (int i = 0; i < 4; ++i) c[i] = cut_off(sums[i]);
 }
 inline void mma_16x8x8(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   Fragments mine;
@@ -157,13 +165,15 @@ inline void mma_16x8x8(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b
   std::memcpy(mine.b, b, sizeof b);
   const unsigned char* all = exchange("mma.m16n8k8", &mine, sizeof mine);
   const int g = lane() / 4, t = lane() % 4;
+  double sums[4] = {c[0], c[1], c[2], c[3]};
   const auto tf32 = [](uint32_t bits) { return float_of(bits & ~0x1fffu); };  // what the unit looks at
   for (int k = 0; k < 8; ++k)
     for (int i = 0; i < 4; ++i) {
       const Fragments left = exchanged<Fragments>(all, g * 4 + k % 4);
       const Fragments right = exchanged<Fragments>(all, (2 * t + i % 2) * 4 + k % 4);
-      c[i] += tf32(left.a[i / 2 + k / 4 * 2]) * tf32(right.b[k / 4]);
+      sums[i] += double(tf32(left.a[i / 2 + k / 4 * 2])) * tf32(right.b[k / 4]);
     }
+  for (int i = 0; i < 4; ++i) c[i] = cut_off(sums[i]);
 }
 inline void load_matrices(uint32_t (&to)[4], const void* row, bool transposed) {
   check_multiple(row, 16, "ldmatrix");

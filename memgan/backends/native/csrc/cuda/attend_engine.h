@@ -1,22 +1,48 @@
-// Products on tensor cores out of matrices in shared memory, for every dtype that has one.
+// Products on tensor cores out of matrices in shared memory: an engine for each way to compute.
 //
 // A warp multiplies 16 rows by 16 columns over 16 numbers. Of all products here the left factor lies in shared memory
-// as [k][m] and the right one as [n][k], or once as [k][n]: three kinds of loads are enough. float32 is rounded to tf32
-// on its way; its unit takes 8 of k at a time, and the order in which a sum runs over k is ours to choose, so that lane
-// t takes k = 2t and 2t + 1: neighbours, as the results of one product and the factors of the next want them.
+// as [k][m] and the right one as [n][k]: two kinds of loads are enough, and where numbers have two bytes one as [k][n].
 #pragma once
 
-#include "attend_words.h"
+#include "attend_slots.h"
 
 namespace memgan::cuda {
 
 constexpr double kLog2e = 1.4426950408889634;
 constexpr float kLowest = -3e38f;  // instead of -inf, which less itself is no number
 
+// Neighbours in shared memory.
 template <typename S>
-struct Engine {  // bfloat16 and float16
+MEMGAN_DEVICE void store_pair(S* to, float first, float second) {
+  if constexpr (sizeof(S) == 2) *reinterpret_cast<uint32_t*>(to) = packed_pair<S>(first, second);
+  else *reinterpret_cast<float2*>(to) = float2{first, second};
+}
+template <typename S>
+MEMGAN_DEVICE float2 load_pair(const S* from) {
+  if constexpr (sizeof(S) == 2) return unpacked_pair<S>(*reinterpret_cast<const uint32_t*>(from));
+  else return *reinterpret_cast<const float2*>(from);
+}
+
+// The results of a product, 16 pixels by 16 words, to where they are a left factor: [pixel][word], `at` that of the
+// lane's first row and two words.
+template <typename S>
+MEMGAN_DEVICE void store_rows(S* at, int row, const float (&low)[4], const float (&high)[4]) {
+  MEMGAN_UNROLL
+  for (int h = 0; h < 2; ++h) {
+    store_pair(at + 8 * h * row, low[2 * h], low[2 * h + 1]);
+    store_pair(at + 8 * h * row + 8, high[2 * h], high[2 * h + 1]);
+  }
+}
+
+template <typename S>
+struct Engine {  // of Bf16 and Half; of Tf32 and Float32 in attend_tf32.h and attend_float32.h
   using Stored = S;
-  struct Left {  // 16 of m, 16 of k
+  template <typename M>
+  using SlotsOf = Plain<S>;  // how slots lie in shared memory
+  template <typename M>
+  using ScoresOf = Plain<S>;            // and what is made of scores
+  static constexpr bool exact = false;  // whether everything is to be as exact as float32 is
+  struct Left {                         // 16 of m, 16 of k
     uint32_t x[4];
   };
   struct Right {  // two times 8 of n, 16 of k
@@ -50,86 +76,29 @@ struct Engine {  // bfloat16 and float16
       to.x[n][1] = packed_pair<S>(high[2 * n], high[2 * n + 1]);
     }
   }
-  // What `right_of` made, to where it is a left factor again: [pixel][word], `at` that of the lane's row and two words.
-  MEMGAN_DEVICE static void store_right(S* at, int row, const Right& x) {
-    MEMGAN_UNROLL
-    for (int i = 0; i < 4; ++i) *reinterpret_cast<uint32_t*>(at + i / 2 * 8 * row + i % 2 * 8) = x.x[i / 2][i % 2];
+  MEMGAN_DEVICE static void store_scores(
+      const Plain<S>& to, int place, int row, const float (&low)[4], const float (&high)[4]) {
+    store_rows(to.data + place, row, low, high);
   }
   MEMGAN_DEVICE static void multiply(float (&c)[4], const Left& a, const Right& b, int n) {
     mma(S{}, c, a.x, {b.x[n][0], b.x[n][1]});
   }
-  MEMGAN_DEVICE static void store_pair(S* to, float first, float second) {
-    *reinterpret_cast<uint32_t*>(to) = packed_pair<S>(first, second);
-  }
-  MEMGAN_DEVICE static float2 load_pair(const S* from) {
-    return unpacked_pair<S>(*reinterpret_cast<const uint32_t*>(from));
-  }
-};
-
-template <>
-struct Engine<float> {  // tf32
-  using Stored = float;
-  struct Left {
-    uint32_t x[2][4];
+  // r . G of the lane's two pixels: its part of the sums over channels. Here those of all pairs of 16 pixels, by
+  // products, of which the diagonal is wanted.
+  struct Dots {
+    float all[2][4] = {};
+    MEMGAN_DEVICE void add(const Left&, const Left& of_G, const S* r, int row, int m, int c) {
+      Right turned;
+      right_turned(turned, r, row, m, c);
+      MEMGAN_UNROLL
+      for (int n = 0; n < 2; ++n) multiply(all[n], of_G, turned, n);
+    }
+    MEMGAN_DEVICE void read(float (&dot)[2]) const {
+      const int lane = int(threadIdx.x) % kWarp, t = lane % 4, g = lane / 4;
+      MEMGAN_UNROLL
+      for (int h = 0; h < 2; ++h) dot[h] = 2 * t == g ? all[h][2 * h] : 2 * t + 1 == g ? all[h][2 * h + 1] : 0.f;
+    }
   };
-  struct Right {
-    uint32_t x[2][4];
-  };
-
-  MEMGAN_DEVICE static void left(Left& to, const float* matrix, int row, int k, int m) {
-    const int lane = int(threadIdx.x) % kWarp;
-    const float* at = matrix + (k + lane % 4 * 2) * row + m + lane / 4;
-    MEMGAN_UNROLL
-    for (int step = 0; step < 2; ++step) {
-      MEMGAN_UNROLL
-      for (int i = 0; i < 4; ++i) to.x[step][i] = to_tf32(at[(8 * step + i / 2) * row + i % 2 * 8]);
-    }
-  }
-  MEMGAN_DEVICE static void right(Right& to, const float* matrix, int row, int n, int k) {
-    const int lane = int(threadIdx.x) % kWarp;
-    MEMGAN_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      MEMGAN_UNROLL
-      for (int step = 0; step < 2; ++step) {
-        const float2 pair = load_pair(matrix + (n + 8 * half + lane / 4) * row + k + 8 * step + lane % 4 * 2);
-        to.x[half][2 * step] = to_tf32(pair.x);
-        to.x[half][2 * step + 1] = to_tf32(pair.y);
-      }
-    }
-  }
-  MEMGAN_DEVICE static void right_turned(Right& to, const float* matrix, int row, int n, int k) {
-    const int lane = int(threadIdx.x) % kWarp;
-    const float* at = matrix + (k + lane % 4 * 2) * row + n + lane / 4;
-    MEMGAN_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      MEMGAN_UNROLL
-      for (int i = 0; i < 4; ++i) to.x[half][i] = to_tf32(at[(i / 2 * 8 + i % 2) * row + 8 * half]);
-    }
-  }
-  MEMGAN_DEVICE static void right_of(Right& to, const float (&low)[4], const float (&high)[4]) {
-    MEMGAN_UNROLL
-    for (int n = 0; n < 2; ++n) {
-      MEMGAN_UNROLL
-      for (int i = 0; i < 2; ++i) {
-        to.x[n][i] = to_tf32(low[2 * n + i]);
-        to.x[n][2 + i] = to_tf32(high[2 * n + i]);
-      }
-    }
-  }
-  MEMGAN_DEVICE static void store_right(float* at, int row, const Right& x) {
-    MEMGAN_UNROLL
-    for (int i = 0; i < 4; ++i)
-      *reinterpret_cast<uint2*>(at + i / 2 * 8 * row + i % 2 * 8) =
-          uint2{x.x[i / 2][2 * (i % 2)], x.x[i / 2][2 * (i % 2) + 1]};
-  }
-  MEMGAN_DEVICE static void multiply(float (&c)[4], const Left& a, const Right& b, int n) {
-    mma(0.f, c, a.x[0], {b.x[n][0], b.x[n][1]});
-    mma(0.f, c, a.x[1], {b.x[n][2], b.x[n][3]});
-  }
-  MEMGAN_DEVICE static void store_pair(float* to, float first, float second) {
-    *reinterpret_cast<float2*>(to) = float2{first, second};
-  }
-  MEMGAN_DEVICE static float2 load_pair(const float* from) { return *reinterpret_cast<const float2*>(from); }
 };
 
 // Of several rows of a product's result, each shared by four lanes: the largest numbers, and the sums.
@@ -150,7 +119,7 @@ MEMGAN_DEVICE void sum_of_rows(float (&x)[kRows]) {
   }
 }
 
-// Two scores of a row → exponents of two, minus infinity where there is no word; and the row's largest so far.
+// Two scores of a row → exponents, minus infinity where there is no word; and the row's largest so far.
 MEMGAN_DEVICE void scale_scores(float& low, float& high, float scale, float2 masked, float& largest) {
   low = low * scale + masked.x;
   high = high * scale + masked.y;
@@ -171,15 +140,29 @@ MEMGAN_DEVICE void of_columns(float (&to)[2][2], const float (&of_rows)[2]) {
   }
 }
 
-// sigmoid(z) and 1 - sigmoid(z), as exact as factors of tensor cores need them.
-MEMGAN_DEVICE Gate<float> quick_gate(float z) {
+// Where factors are rounded anyway, exponents are of two, and as exact as the factors.
+template <typename E>
+MEMGAN_DEVICE float scale_of(double scale) {
+  return float(E::exact ? scale : scale * kLog2e);
+}
+template <typename E>
+MEMGAN_DEVICE float power(float x) {
+  return E::exact ? exponential(x) : quick_exp2(x);
+}
+template <typename E>
+MEMGAN_DEVICE float reciprocal(float x) {
+  return E::exact ? 1.f / x : quick_reciprocal(x);
+}
+template <typename E>
+MEMGAN_DEVICE Gate<float> response_gate(float z) {
+  if constexpr (E::exact) return gate_of(z);
   const float t = quick_exp2(-fabsf(z) * float(kLog2e));
   const float large = quick_reciprocal(1.f + t), small = t * large;
   return z < 0.f ? Gate<float>{small, large} : Gate<float>{large, small};
 }
 
 // 16 channels by 16 pixels of a tile, from the lane's first pair on: what is left of it, and `o` added.
-template <typename E, typename S>
+template <typename S>
 MEMGAN_DEVICE void respond_with(const float (&o)[2][4], const float (&closed)[2][2], bool gated, S* at, int row) {
   MEMGAN_UNROLL
   for (int n = 0; n < 2; ++n) {
@@ -188,11 +171,11 @@ MEMGAN_DEVICE void respond_with(const float (&o)[2][4], const float (&closed)[2]
       S* pair = at + 8 * h * row + 8 * n;
       float low = o[n][2 * h], high = o[n][2 * h + 1];
       if (gated) {
-        const float2 x = E::load_pair(pair);
+        const float2 x = load_pair(pair);
         low += closed[n][0] * x.x;
         high += closed[n][1] * x.y;
       }
-      E::store_pair(pair, low, high);
+      store_pair(pair, low, high);
     }
   }
 }

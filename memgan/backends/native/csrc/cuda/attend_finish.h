@@ -5,7 +5,12 @@
 
 namespace memgan::cuda {
 
-constexpr int kFinishThreads = 256, kFinishAtOnce = 8;
+constexpr int kFinishThreads = 256;
+// Of chunks, and of values: how many are on their way together.
+template <typename T>
+constexpr int kChunksAtOnce = sizeof(T) == 8 ? 4 : 8;
+template <typename T>
+constexpr int kValuesAtOnce = 2 * kChunksAtOnce<T>;
 
 // Rows that `attend_finish_image` sums for an image, a warp each for 32 channels: of words, of the gate.
 MEMGAN_BOTH int64_t finish_rows(const AttendArgs& a) { return a.L + 1; }
@@ -21,56 +26,74 @@ struct FinishImage {
   const int32_t *words, *place;
   int count;
 
-  MEMGAN_DEVICE T total(int64_t i) const {
+  // Numbers of a chunk, added over chunks; below zero: none.
+  template <int kCount>
+  MEMGAN_DEVICE void totals(const int64_t (&places)[kCount], T (&sums)[kCount]) const {
     const int64_t size = partial_size(a);
-    T sum = 0;
-    for (int64_t chunk = 0; chunk < a.chunks; chunk += kFinishAtOnce) {
-      T next[kFinishAtOnce];  // on their way together, added in order
+    for (int64_t chunk = 0; chunk < a.chunks; chunk += kChunksAtOnce<T>) {
+      T next[kCount][kChunksAtOnce<T>];  // added in order
       MEMGAN_UNROLL
-      for (int k = 0; k < kFinishAtOnce; ++k) next[k] = chunk + k < a.chunks ? partial[(chunk + k) * size + i] : T(0);
+      for (int i = 0; i < kCount; ++i) {
+        MEMGAN_UNROLL
+        for (int k = 0; k < kChunksAtOnce<T>; ++k)
+          next[i][k] = chunk + k < a.chunks && places[i] >= 0 ? partial[(chunk + k) * size + places[i]] : T(0);
+      }
       MEMGAN_UNROLL
-      for (int k = 0; k < kFinishAtOnce; ++k) sum += next[k];
+      for (int i = 0; i < kCount; ++i) {
+        MEMGAN_UNROLL
+        for (int k = 0; k < kChunksAtOnce<T>; ++k) sums[i] += next[i][k];
+      }
     }
-    return sum;
   }
   MEMGAN_DEVICE int64_t values() const { return (a.L + 1) * a.C; }
-  MEMGAN_DEVICE T read_sum(int row) const { return total(values() + a.L * a.D + row); }
+  MEMGAN_DEVICE int64_t reads() const { return values() + a.L * a.D; }
 
   MEMGAN_DEVICE void word(int64_t l, int64_t c) const {
-    const int row = place[l];
-    const bool gated = a.gate_weight != nullptr && c < a.D;
-    const T of_key = row >= 0 && c < a.C ? total(row * a.C + c) : T(0);
-    T of_value = row >= 0 && c < a.D ? total(values() + row * a.D + c) : T(0);
-    const T of_read = row >= 0 && gated ? read_sum(row) : T(0);
-    if (gated) of_value += read(static_cast<const S*>(a.gate_weight)[a.C + c]) * of_read;
-    if (c < a.C) static_cast<S*>(a.grad_keys)[(b * a.L + l) * a.C + c] = written<S>(of_key);
-    if (c < a.D) static_cast<S*>(a.grad_values)[(b * a.L + l) * a.D + c] = written<S>(of_value);
+    const int64_t row = place[l];
+    const bool real = row >= 0, gated = a.gate_weight != nullptr && c < a.D;
+    T sums[3] = {};
+    totals(
+        {real && c < a.C ? row * a.C + c : -1, real && c < a.D ? values() + row * a.D + c : -1,
+         real && gated ? reads() + row : -1},
+        sums);
+    if (gated) sums[1] += read(static_cast<const S*>(a.gate_weight)[a.C + c]) * sums[2];
+    if (c < a.C) static_cast<S*>(a.grad_keys)[(b * a.L + l) * a.C + c] = written<S>(sums[0]);
+    if (c < a.D) static_cast<S*>(a.grad_values)[(b * a.L + l) * a.D + c] = written<S>(sums[1]);
   }
   // Of the image's part in the gate's gradient; the whole warp.
   MEMGAN_DEVICE void gate(int64_t c) const {
-    T* to = static_cast<T*>(a.gate_partial) + b * (2 * a.C + 1);
     const Memory<S> m{a, b, words};
     const int lane = int(threadIdx.x) % kWarp;
-    T of_read = 0;
-    for (int first = 0; first < count; first += kWarp) {
-      const T mine = first + lane < count ? read_sum(first + lane) : T(0);
-      MEMGAN_UNROLL_BY(16)
-      for (int k = 0; k < kWarp; ++k) {
-        const T of_row = __shfl_sync(kAllLanes, mine, k);
-        if (first + k < count && c < a.C) of_read += of_row * m.value(first + k, c);
+    T sums[3] = {}, of_read = 0;  // of w_r, of the bias, of the lane's row
+    for (int first = 0; first == 0 || first < count; first += kWarp) {
+      const int64_t of_gate = first == 0 && c < a.C ? count * a.C + c : -1;
+      sums[2] = 0;
+      totals(
+          {of_gate, first == 0 && c == 0 ? reads() + a.L : -1, first + lane < count ? reads() + first + lane : -1},
+          sums);
+      for (int k = 0; k < kWarp && first + k < count; k += kValuesAtOnce<T>) {
+        T value[kValuesAtOnce<T>];
+        MEMGAN_UNROLL
+        for (int i = 0; i < kValuesAtOnce<T>; ++i) {
+          const int row = first + k + i;
+          value[i] = m.value(row < count ? row : count - 1, c < a.C ? c : 0);
+        }
+        MEMGAN_UNROLL
+        for (int i = 0; i < kValuesAtOnce<T>; ++i) {
+          const T of_row = __shfl_sync(kAllLanes, sums[2], k + i);
+          if (first + k + i < count) of_read += of_row * value[i];
+        }
       }
     }
-    if (c < a.C) {
-      to[c] = total(count * a.C + c);
-      to[a.C + c] = of_read;
-    }
-    if (c == 0) to[2 * a.C] = read_sum(int(a.L));
+    T* to = static_cast<T*>(a.gate_partial) + b * (2 * a.C + 1);
+    if (c < a.C) to[c] = sums[0], to[a.C + c] = of_read;
+    if (c == 0) to[2 * a.C] = sums[1];
   }
 };
 
 // Adds the chunks of image first_image + blockIdx.x → its grad_keys, grad_values and gate_partial.
 template <typename S>
-__global__ void __launch_bounds__(kFinishThreads, 3) attend_finish_image(const __grid_constant__ BackwardArgs a) {
+__global__ void __launch_bounds__(kFinishThreads, 2) attend_finish_image(const __grid_constant__ BackwardArgs a) {
   using T = typename Compute<S>::type;
   int32_t* words = reinterpret_cast<int32_t*>(shared_memory());
   int32_t* place = words + a.L + 1;

@@ -5,76 +5,42 @@
 // A block works on one image: its slots are packed while its warps' first tiles are under way.
 #pragma once
 
-#include "attend_engine.h"
-#include "attend_tile.h"
+#include "attend_float32.h"
+#include "attend_tf32.h"
 
 namespace memgan::cuda {
 
 // Pixels of a tile: 128 bytes of a channel.
 template <typename S>
-constexpr int kTensorPixels = 128 / int(sizeof(S));
-constexpr int kForwardThreads = 128;  // at most, where lanes own pixels
+constexpr int kWidePixels = 128 / int(sizeof(S));
 
-// What a block of `forward` keeps in shared memory.
-template <typename S, int kPixels, bool kLanes, typename M = Any>
+// What a block keeps in shared memory.
+template <typename E, int kPixels, typename M>
 struct ForwardRoom {
-  static constexpr int kUnit = kLanes ? 4 : 16;
+  using S = typename E::Stored;
   Room room;
-  Packed<S, kUnit, M> packed;
+  Packed<E, M> packed;
   int64_t tile_size;
-  S* tiles;       // one a warp
-  float* scores;  // [words and w_r][kPixels] a warp, where lanes own pixels
+  S* tiles;  // one a warp
   MEMGAN_BOTH ForwardRoom(const AttendArgs& a, int warps, unsigned char* base)
       : room{base},
         packed(a, room),
         tile_size(Tile<S>(kPixels, 0, kWarp, M::channels(a)).size()),
-        tiles(room.take<S>(warps * tile_size)),
-        scores(room.take<float>(kLanes ? warps * int64_t(up_to<kUnit>(a.L + 1)) * kPixels : 0)) {}
+        tiles(room.take<S>(warps * tile_size)) {}
 };
 
-// One warp's walk over its tiles: load, `work` in place, store.
-template <typename S, int kPixels, bool kLanes, typename M, typename Work>
-MEMGAN_DEVICE void forward_tiles(const ForwardArgs& a, Work&& work) {
-  const int warps = int(blockDim.x) / kWarp, warp = int(threadIdx.x) / kWarp;
-  ForwardRoom<S, kPixels, kLanes, M> room(a, warps, shared_memory());
-  const int64_t b = blockIdx.x / a.blocks, stride = a.blocks * warps;
-  const int channels = int(a.C);
-  const int64_t tiles = (a.N + kPixels - 1) / kPixels;
-  const Tile<S> own(kPixels, int(threadIdx.x) % kWarp, kWarp, M::channels(a));
-  S* tile = room.tiles + warp * room.tile_size;
-  const Way in = way_of<S>(a.r, a.C), out = way_of<S>(a.out, a.C);
-  const auto load = [&](int64_t i) {
-    if (i < tiles) own.load(a.r, in, b, i * kPixels, a.N, channels, tile);
-    commit_copies();
-  };
-  int64_t i = blockIdx.x % a.blocks * warps + warp;
-  load(i);
-  room.packed.pack(a, b);
-  for (; i < tiles; i += stride) {
-    wait_for_copies<0>();  // the tile
-    __syncwarp();
-    work(room, b, i * kPixels, tile);
-    __syncwarp();
-    own.store(a.out, out, b, i * kPixels, a.N, channels, tile);
-    __syncwarp();
-    load(i + stride);
-  }
-  wait_for_copies<0>();
-}
-
-// ---- tensor cores. A warp works on 16 * kHeight pixels at once and holds their scores in registers: kSixteens * 16
-// of w_r and words.
-
-template <typename S, int kSixteens, int kPixels, int kHeight, typename M>
+// A warp works on 16 * kHeight pixels at once and holds their scores in registers: kSixteens * 16 of w_r and words.
+template <typename E, int kSixteens, int kPixels, int kHeight, typename M>
 struct TensorForward {
-  using E = Engine<S>;
-  static constexpr int row = kPixels + kVector<S>;  // of a tile
+  using S = typename E::Stored;
+  static constexpr int row = kPixels + kVector<S>;           // of a tile
+  static constexpr int kAtOnce = E::exact ? 1 : M::kAtOnce;  // 16s of channels
   const ForwardArgs& a;
-  const Packed<S, 16, M>& packed;
+  const Packed<E, M>& packed;
   S* tile;
   int64_t b, first;
-  float bias, scale;  // of exponents of two
-  int sixteens;       // that there are
+  float bias, scale;
+  int sixteens;  // that there are
 
   // Scores → g a_l; `closed` → 1 - g, of rows g and g + 8 of each 16. All rows at once: their sums over lanes do not
   // wait for each other.
@@ -108,8 +74,8 @@ struct TensorForward {
       MEMGAN_UNROLL
       for (int i = 0; i < kRows; ++i) {
         float &low = s[i / 2][j][i % 2 * 2], &high = s[i / 2][j][i % 2 * 2 + 1];
-        low = quick_exp2(low - largest[i]);
-        high = quick_exp2(high - largest[i]);
+        low = power<E>(low - largest[i]);
+        high = power<E>(high - largest[i]);
         sum[i] += low + high;
         from_read[i] += low * value_gate.x;
         from_read[i] += high * value_gate.y;
@@ -119,10 +85,10 @@ struct TensorForward {
     if (gated) sum_of_rows(from_read);
     MEMGAN_UNROLL
     for (int i = 0; i < kRows; ++i) {
-      float factor = packed.count > 0 ? quick_reciprocal(sum[i]) : 0.f;
+      float factor = packed.count > 0 ? reciprocal<E>(sum[i]) : 0.f;
       if (a.attention != nullptr) write_rows(s[i / 2], i % 2, factor, p + 8 * i);
       if (gated) {
-        const Gate<float> gate = quick_gate(of_first(z[i]) + from_read[i] * factor + bias);
+        const Gate<float> gate = response_gate<E>(of_first(z[i]) + from_read[i] * factor + bias);
         closed[i / 2][i % 2] = gate.closed;
         factor *= gate.open;
       }
@@ -164,7 +130,7 @@ struct TensorForward {
   MEMGAN_DEVICE void run(int m) const {
     const int lane = int(threadIdx.x) % kWarp, channels = M::channels(a);
     float s[kHeight][2 * kSixteens][4] = {};
-    MEMGAN_UNROLL_BY(M::kAtOnce)
+    MEMGAN_UNROLL_BY(kAtOnce)
     for (int c = 0; c < channels; c += 16) {
       typename E::Left r[kHeight];
       MEMGAN_UNROLL
@@ -192,7 +158,7 @@ struct TensorForward {
       for (int j = 0; j < kSixteens; ++j) E::right_of(weights[i][j], s[i][2 * j], s[i][2 * j + 1]);
     }
     __syncwarp();  // all have read r; from here on it is replaced
-    MEMGAN_UNROLL_BY(M::kAtOnce)
+    MEMGAN_UNROLL_BY(kAtOnce)
     for (int d = 0; d < channels; d += 16) {
       float o[kHeight][2][4] = {};
       MEMGAN_UNROLL
@@ -208,26 +174,49 @@ struct TensorForward {
       }
       S* at = tile + (d + lane / 4) * row + m + lane % 4 * 2;
       MEMGAN_UNROLL
-      for (int i = 0; i < kHeight; ++i) respond_with<E>(o[i], closed[i], a.gate_weight != nullptr, at + 16 * i, row);
+      for (int i = 0; i < kHeight; ++i) respond_with(o[i], closed[i], a.gate_weight != nullptr, at + 16 * i, row);
     }
   }
 };
 
 // Warps on a multiprocessor at most: the registers of more scores leave room for fewer.
-constexpr int forward_warps(int sixteens) { return sixteens <= 5 ? 16 : 8; }
+template <typename E>
+constexpr int forward_warps(int sixteens) {
+  return sixteens <= (E::exact ? 2 : 5) ? 16 : 8;
+}
 
-template <typename S, int kSixteens, int kPixels, int kHeight, typename M = Any>
-__global__ void __launch_bounds__(forward_warps(kSixteens) * kWarp, 1)
+template <typename E, int kSixteens, int kPixels, int kHeight, typename M = Any>
+__global__ void __launch_bounds__(forward_warps<E>(kSixteens) * kWarp, 1)
     attend_forward_tensor(const __grid_constant__ ForwardArgs a) {
+  using S = typename E::Stored;
+  const int warps = int(blockDim.x) / kWarp, warp = int(threadIdx.x) / kWarp, channels = int(a.C);
+  const ForwardRoom<E, kPixels, M> room(a, warps, shared_memory());
+  const int64_t b = blockIdx.x / a.blocks, stride = a.blocks * warps, tiles = (a.N + kPixels - 1) / kPixels;
+  const Tile<S> own(kPixels, int(threadIdx.x) % kWarp, kWarp, M::channels(a));
+  S* tile = room.tiles + warp * room.tile_size;
+  const Way in = way_of<S>(a.r, a.C), out = way_of<S>(a.out, a.C);
+  const auto load = [&](int64_t i) {
+    if (i < tiles) own.load(a.r, in, b, i * kPixels, a.N, channels, tile);
+  };
   const float bias = a.gate_bias == nullptr ? 0.f : read(*static_cast<const S*>(a.gate_bias));
-  const float scale = float(a.scale * kLog2e);
-  forward_tiles<S, kPixels, false, M>(a, [&](const auto& room, int64_t b, int64_t first, S* tile) {
-    const int sixteens = up_to_16(room.packed.rows) / 16;
-    const TensorForward<S, kSixteens, kPixels, kHeight, M> warp{a, room.packed, tile, b, first, bias, scale, sixteens};
-    if (a.attention != nullptr) warp.write_padding();
+  int64_t i = blockIdx.x % a.blocks * warps + warp;
+  Packed<E, M> packed = room.packed;
+  packed.pack(a, b, [&] { load(i); });
+  for (; i < tiles; i += stride) {
+    wait_for_copies<0>();
+    __syncwarp();  // the tile is there
+    const TensorForward<E, kSixteens, kPixels, kHeight, M> work{
+        a, packed, tile, b, i * kPixels, bias, scale_of<E>(a.scale), up_to_16(packed.rows) / 16};
+    if (a.attention != nullptr) work.write_padding();
     MEMGAN_NO_UNROLL
-    for (int m = 0; m < kPixels; m += 16 * kHeight) warp.run(m);
-  });
+    for (int m = 0; m < kPixels; m += 16 * kHeight) work.run(m);
+    __syncwarp();
+    own.store(a.out, out, b, i * kPixels, a.N, channels, tile);
+    __syncwarp();
+    load(i + stride);
+    commit_copies();
+  }
+  wait_for_copies<0>();
 }
 
 }  // namespace memgan::cuda

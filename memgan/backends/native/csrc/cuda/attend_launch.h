@@ -8,15 +8,15 @@ namespace memgan::cuda {
 
 // ---- forward
 
-template <typename S>
-const char* launch_tensor(const ForwardPlan& plan, const Grid& grid, const ForwardArgs& a) {
-  constexpr int kWide = kTensorPixels<S>, kNarrow = kWide / 2;
+template <typename E>
+const char* launch_fast(const ForwardPlan& plan, const Grid& grid, const ForwardArgs& a) {
+  constexpr int kWide = kWidePixels<typename E::Stored>, kNarrow = kWide / 2;
   const int sixteens = sixteens_of(a);
-  if (plan.pixels == kWide) return launch(attend_forward_tensor<S, 2, kWide, 2, FewWords>, grid, a);
-  if (plan.compiled) return launch(attend_forward_tensor<S, 5, kNarrow, 1, ManyWords>, grid, a);
-  if (sixteens == 2) return launch(attend_forward_tensor<S, 2, kNarrow, 1>, grid, a);
-  if (sixteens == 5) return launch(attend_forward_tensor<S, 5, kNarrow, 1>, grid, a);
-  return launch(attend_forward_tensor<S, 9, kNarrow, 1>, grid, a);
+  if (plan.pixels == kWide) return launch(attend_forward_tensor < E, 2, kWide, E::exact ? 1 : 2, FewWords >, grid, a);
+  if (plan.compiled) return launch(attend_forward_tensor<E, 5, kNarrow, 1, ManyWords>, grid, a);
+  if (sixteens == 2) return launch(attend_forward_tensor<E, 2, kNarrow, 1>, grid, a);
+  if (sixteens == 5) return launch(attend_forward_tensor<E, 5, kNarrow, 1>, grid, a);
+  return launch(attend_forward_tensor<E, 9, kNarrow, 1>, grid, a);
 }
 
 template <typename S>
@@ -30,40 +30,34 @@ const char* forward_of(ForwardArgs a, void* stream) {
   const Grid grid{plan.blocks, 1, plan.threads, plan.shared, stream};
   a.blocks = plan.blocks_of_image;
   if constexpr (sizeof(S) < 8) {
-    if (plan.kernel == Kernel::tensor) return launch_tensor<S>(plan, grid, a);
-  }
-  if constexpr (std::is_same_v<S, float>) {
-    if (plan.kernel == Kernel::two_pixels) return launch(attend_forward_lanes<2>, grid, a);
-    if (plan.kernel == Kernel::one_pixel) return launch(attend_forward_lanes<1>, grid, a);
+    const auto fast = [&](auto engine) { return launch_fast<decltype(engine)>(plan, grid, a); };
+    if (plan.fast) return with_engine<S>(a, fast);
   }
   return launch(attend_forward_generic<S>, grid, a);
 }
 
 // ---- backward
 
-template <typename S>
-const char* launch_tensor(const BackwardPlan& plan, const Grid& grid, const BackwardArgs& a) {
+template <typename E>
+const char* launch_fast(const BackwardPlan& plan, const Grid& grid, const BackwardArgs& a) {
   const int sixteens = sixteens_of(a);
   if (plan.warps == 4)
-    return sixteens == 2 ? launch(attend_backward_tensor<S, 2, 4, 4>, grid, a)
-                         : launch(attend_backward_tensor<S, 5, 4, 4>, grid, a);
-  if (plan.warps == 8 && sixteens == 2) return launch(attend_backward_tensor<S, 2, 8, 8>, grid, a);
+    return sixteens == 2 ? launch(attend_backward_tensor<E, 2, 4, 4>, grid, a)
+                         : launch(attend_backward_tensor<E, 5, 4, 4>, grid, a);
+  if (plan.warps == 8 && sixteens == 2) return launch(attend_backward_tensor<E, 2, 8, 8>, grid, a);
   if (plan.warps == 8)
-    return plan.pixels == 128 ? launch(attend_backward_tensor<S, 5, 8, 8>, grid, a)
-                              : launch(attend_backward_tensor<S, 5, 8, 4>, grid, a);
-  if (sixteens == 2) return launch(attend_backward_tensor<S, 2, 0, 0>, grid, a);
-  if (sixteens == 5) return launch(attend_backward_tensor<S, 5, 0, 0>, grid, a);
-  return launch(attend_backward_tensor<S, 9, 0, 0>, grid, a);
+    return plan.pixels == 128 ? launch(attend_backward_tensor<E, 5, 8, 8>, grid, a)
+                              : launch(attend_backward_tensor<E, 5, 8, 4>, grid, a);
+  if (sixteens == 2) return launch(attend_backward_tensor<E, 2, 0, 0>, grid, a);
+  if (sixteens == 5) return launch(attend_backward_tensor<E, 5, 0, 0>, grid, a);
+  return launch(attend_backward_tensor<E, 9, 0, 0>, grid, a);
 }
 
 template <typename S>
 const char* launch_chunks(const BackwardPlan& plan, const Grid& grid, const BackwardArgs& a) {
   if constexpr (sizeof(S) < 8) {
-    if (plan.kernel == Kernel::tensor) return launch_tensor<S>(plan, grid, a);
-  }
-  if constexpr (std::is_same_v<S, float>) {
-    if (plan.kernel == Kernel::two_pixels) return launch(attend_backward_lanes<2>, grid, a);
-    if (plan.kernel == Kernel::one_pixel) return launch(attend_backward_lanes<1>, grid, a);
+    const auto fast = [&](auto engine) { return launch_fast<decltype(engine)>(plan, grid, a); };
+    if (plan.fast) return with_engine<S>(a, fast);
   }
   return launch(attend_backward_generic<S>, grid, a);
 }

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "attend_generic.h"
-#include "attend_lanes_backward.h"
 #include "attend_tensor_walk.h"
 #include "launch.h"
 
@@ -20,17 +19,21 @@ inline int64_t computed_bytes(const AttendArgs& a) { return a.dtype == Dtype::fl
 inline bool fits_fast_kernels(const AttendArgs& a) {
   return a.dtype != Dtype::float64 && a.C == a.D && a.C <= 256 && a.L <= 128 && a.N <= int64_t(1) << 30;
 }
-inline bool on_tensor_cores(const AttendArgs& a) { return a.dtype != Dtype::float32 || a.tf32; }
+
+// Calls `work` with the engine that computes in tensors of S.
+template <typename S, typename Work>
+auto with_engine(const AttendArgs& a, Work&& work) {
+  if constexpr (!std::is_same_v<S, float>) return work(Engine<S>{});
+  else return a.tf32 ? work(Engine<Tf32>{}) : work(Engine<Float32>{});
+}
 
 // Of rows of slots that a kernel on tensor cores is compiled for: the gate's and the words'.
 inline int sixteens_of(const AttendArgs& a) { return a.L + 1 <= 32 ? 2 : a.L + 1 <= 80 ? 5 : 9; }
 
-enum class Kernel { generic, tensor, two_pixels, one_pixel };
-
 // ---- forward
 
 struct ForwardPlan {
-  Kernel kernel = Kernel::generic;
+  bool fast = false;      // on tensor cores
   bool compiled = false;  // for the sizes at hand
   int threads = kGenericPixels;
   int pixels = 0;                   // of a warp's tile
@@ -57,58 +60,49 @@ inline int64_t parts_of(int64_t images, int64_t tiles, int64_t resident, int64_t
 }
 constexpr int64_t kMostParts = 256;
 
-// Blocks of a kernel whose warps take tiles on their own, at most `most` warps a block and `resident` of a
-// multiprocessor; returns how many are resident. 0: no room.
-template <typename S, int kPixels, bool kLanes, typename M = Any>
-int64_t plan_tiles(const ForwardArgs& a, Kernel kernel, int most, int64_t resident, ForwardPlan& plan) {
+// Blocks whose warps take tiles on their own, at most `most` warps a block and `resident` of a multiprocessor. False:
+// no room.
+template <typename E, int kPixels, typename M = Any>
+bool plan_tiles(const ForwardArgs& a, int most, int64_t resident, ForwardPlan& plan) {
   const int64_t tiles = ceil_of(a.N, kPixels);
   int64_t best = 0;
   for (int warps = most; warps > 0; warps /= 2) {
-    const int64_t bytes = ForwardRoom<S, kPixels, kLanes, M>(a, warps, nullptr).room.used;
+    const int64_t bytes = ForwardRoom<E, kPixels, M>(a, warps, nullptr).room.used;
     const int64_t blocks = resident_blocks(bytes, resident / warps);
     if (blocks * warps <= best) continue;
     best = blocks * warps;
-    plan.kernel = kernel;
+    plan.fast = true;
     plan.threads = warps * kWarp;
     plan.shared = bytes;
     plan.pixels = kPixels;
     plan.blocks_of_image = parts_of(a.B, ceil_of(tiles, warps), multiprocessors() * blocks, kMostParts);
     plan.blocks = a.B * plan.blocks_of_image;
   }
-  return best;
+  return best > 0;
 }
 
-// On tensor cores: 128 bytes of each channel where those tiles leave room for many warps, else 64. The sizes of the
-// paper and of CLIP's text encoder have kernels that are compiled for them.
+// 128 bytes of each channel where those tiles leave room for many warps, else 64. The sizes of the paper and of CLIP's
+// text encoder have kernels that are compiled for them.
 using FewWords = Most<32, 64>;
 using ManyWords = Most<80, 128>;
 inline bool within(const AttendArgs& a, int rows, int channels) { return a.L + 1 <= rows && a.C <= channels; }
 
-template <typename S>
-int64_t plan_tensor(const ForwardArgs& a, ForwardPlan& plan) {
-  constexpr int kWide = kTensorPixels<S>, kNarrow = kWide / 2;
-  const int resident = forward_warps(sixteens_of(a));
-  if (within(a, 32, 64)) return plan_tiles<S, kWide, false, FewWords>(a, Kernel::tensor, 4, resident, plan);
-  if (sixteens_of(a) == 5 && within(a, 80, 128)) {
-    const int64_t found = plan_tiles<S, kNarrow, false, ManyWords>(a, Kernel::tensor, resident, resident, plan);
-    plan.compiled = found > 0;
-    if (found > 0) return found;
-  }
-  return plan_tiles<S, kNarrow, false>(a, Kernel::tensor, resident, resident, plan);
+template <typename E>
+bool plan_fast(const ForwardArgs& a, ForwardPlan& plan) {
+  constexpr int kWide = kWidePixels<typename E::Stored>, kNarrow = kWide / 2;
+  const int resident = forward_warps<E>(sixteens_of(a));
+  if (within(a, 32, 64)) return plan_tiles<E, kWide, FewWords>(a, E::exact ? 8 : 4, resident, plan);
+  plan.compiled =
+      sixteens_of(a) == 5 && within(a, 80, 128) && plan_tiles<E, kNarrow, ManyWords>(a, resident, resident, plan);
+  return plan.compiled || plan_tiles<E, kNarrow>(a, resident, resident, plan);
 }
-constexpr int64_t kEnoughWarps = 8;  // that two pixels a lane are better than more warps
 
 template <typename S>
 ForwardPlan plan_of(const ForwardArgs& a) {
   ForwardPlan plan;
   if constexpr (sizeof(S) < 8) {
-    if (fits_fast_kernels(a)) {
-      if (on_tensor_cores(a) && plan_tensor<S>(a, plan) > 0) return plan;
-      if constexpr (sizeof(S) == 4) {
-        if (plan_tiles<S, 2 * kWarp, true>(a, Kernel::two_pixels, 4, 12, plan) >= kEnoughWarps) return plan;
-        if (plan_tiles<S, kWarp, true>(a, Kernel::one_pixel, 4, 12, plan) > 0) return plan;
-      }
-    }
+    const auto fits = [&](auto engine) { return plan_fast<decltype(engine)>(a, plan); };
+    if (fits_fast_kernels(a) && with_engine<S>(a, fits)) return plan;
   }
   const int64_t bytes = std::max<int64_t>(1, generic_forward_rows(a) * kGenericPixels * computed_bytes(a));
   plan = ForwardPlan{};
@@ -121,7 +115,7 @@ ForwardPlan plan_of(const ForwardArgs& a) {
 // ---- backward
 
 struct BackwardPlan {
-  Kernel kernel = Kernel::generic;
+  bool fast = false;  // on tensor cores
   int threads = kGenericPixels;
   bool shared_sums = false;
   int warps = 0;                                     // that a kernel on tensor cores is compiled for; 0: any
@@ -131,75 +125,42 @@ struct BackwardPlan {
   int64_t images = 1, chunks = 1, chunk_pixels = 0;  // of a launch
 };
 
-// On tensor cores, with sums in registers if there is a kernel for it; else where there is room. 0: nowhere.
-template <typename S>
-int64_t plan_tensor(BackwardArgs a, BackwardPlan& plan) {
+// With sums in registers if there is a kernel for it; else where there is room. False: nowhere.
+template <typename E>
+bool plan_fast(BackwardArgs a, BackwardPlan& plan) {
   const int sixteens = sixteens_of(a);
-  plan.kernel = Kernel::tensor;
   const auto take = [&](auto walk, int warps, int groups, bool in_registers) {
     using W = decltype(walk);
-    const int64_t bytes = TensorRoom<S, typename W::M>(a, groups, W::buffers, 0, warps * kWarp, nullptr).room.used;
+    const TensorRoom<E, typename W::M> room(a, groups, W::buffers, 0, warps * kWarp, nullptr);
+    plan.shared = room.room.used;
     plan.warps = in_registers ? warps : 0;
     plan.threads = warps * kWarp;
     plan.pixels = groups * 16;
-    plan.shared = bytes;
     plan.shared_sums = a.shared_sums;
-    plan.resident = resident_blocks(bytes, W::in_registers ? W::blocks : 4);
-    return plan.resident > 0;
+    plan.resident = resident_blocks(plan.shared, W::in_registers ? W::blocks : 4);
+    return plan.fast = plan.resident > 0;
   };
-  if (sixteens == 2 && a.C <= 64 && take(Walk<S, 2, 4, 4>{}, 4, 4, true)) return plan.resident;
-  if (sixteens == 2 && a.C <= 128 && take(Walk<S, 2, 8, 8>{}, 8, 8, true)) return plan.resident;
-  if (sixteens == 5 && a.C <= 64 && take(Walk<S, 5, 4, 4>{}, 4, 4, true)) return plan.resident;
-  if (sixteens == 5 && a.C <= 128 && take(Walk<S, 5, 8, 8>{}, 8, 8, true)) return plan.resident;
-  if (sixteens == 5 && a.C <= 128 && take(Walk<S, 5, 8, 4>{}, 8, 4, true)) return plan.resident;
+  if (sixteens == 2 && a.C <= 64 && take(Walk<E, 2, 4, 4>{}, 4, 4, true)) return true;
+  if (sixteens == 2 && a.C <= 128 && take(Walk<E, 2, 8, 8>{}, 8, 8, true)) return true;
+  if (sixteens == 5 && a.C <= 64 && take(Walk<E, 5, 4, 4>{}, 4, 4, true)) return true;
+  if (sixteens == 5 && a.C <= 128 && take(Walk<E, 5, 8, 8>{}, 8, 8, true)) return true;
+  if (sixteens == 5 && a.C <= 128 && take(Walk<E, 5, 8, 4>{}, 8, 4, true)) return true;
   for (const bool shared_sums : {true, false}) {
     a.shared_sums = shared_sums;
     for (const int each : {4, 2, 1})
-      if (take(Walk<S, 2, 0, 0>{}, each, each, false)) return plan.resident;
+      if (take(Walk<E, 2, 0, 0>{}, each, each, false)) return true;
   }
-  plan = BackwardPlan{};
-  return 0;
-}
-
-// On lanes: the block that leaves most warps on a multiprocessor; sums go to memory only where they would leave fewer
-// than four in shared memory. Returns how many warps those are. 0: no room.
-template <int kPixels>
-int64_t plan_lanes(BackwardArgs a, Kernel kernel, BackwardPlan& plan) {
-  int64_t best = 0;
-  for (const bool shared_sums : {true, false}) {
-    a.shared_sums = shared_sums;
-    for (const int warps : {4, 8, 2, 1}) {  // of as many resident warps rather two blocks: one loads while one computes
-      const int64_t bytes = LanesRoom<kPixels>(a, warps, nullptr).room.used;
-      const int64_t blocks = resident_blocks(bytes, 8 / warps);
-      if (blocks * warps <= best) continue;
-      best = blocks * warps;
-      plan.kernel = kernel;
-      plan.threads = warps * kWarp;
-      plan.pixels = warps * kPixels;
-      plan.resident = blocks;
-      plan.shared = bytes;
-      plan.shared_sums = shared_sums;
-    }
-    if (best >= 4) break;
-  }
-  return best;
+  return false;
 }
 
 template <typename S>
 BackwardPlan plan_of(const BackwardArgs& a) {
   BackwardPlan plan;
   if constexpr (sizeof(S) < 8) {
-    if (fits_fast_kernels(a)) {
-      const bool tensor = on_tensor_cores(a) && plan_tensor<S>(a, plan) > 0;
-      if constexpr (sizeof(S) == 4) {
-        if (!tensor && plan_lanes<2 * kWarp>(a, Kernel::two_pixels, plan) < kEnoughWarps) {
-          BackwardPlan one;
-          if (plan_lanes<kWarp>(a, Kernel::one_pixel, one) > 0) plan = one;
-        }
-      }
-    }
+    const auto fits = [&](auto engine) { return plan_fast<decltype(engine)>(a, plan); };
+    if (!fits_fast_kernels(a) || !with_engine<S>(a, fits)) plan = BackwardPlan{};
   }
-  if (plan.kernel == Kernel::generic) {
+  if (!plan.fast) {
     plan.pixels = kGenericPixels;
     plan.shared = generic_shared<typename Compute<S>::type>(a);
     plan.column = generic_backward_rows(a) * kGenericPixels * computed_bytes(a);

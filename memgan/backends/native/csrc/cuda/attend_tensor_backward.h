@@ -7,31 +7,33 @@
 namespace memgan::cuda {
 
 // Of a block, in shared memory. Tiles are [channel][pixel], scores [pixel][row of slots].
-template <typename S, typename M>
+template <typename E, typename M>
 struct TensorRoom {
+  using S = typename E::Stored;
   Room room;
-  Packed<S, 16, M> packed;
+  Packed<E, M> packed;
   Tile<S> tile;
   int words, scores_row;  // rows of slots, up to 16; numbers from a pixel's scores to the next's
   int64_t tile_size;
-  S *r, *G, *ds, *ga;  // G: one tile a buffer
-  float* closed;       // of each pixel: 1 - g
-  float* read_sums;    // [words] a group: dz in the gate's row
-  float* read_lanes;   // [words / 4][32] a group: sums of dz a_l by lane, where they are not in registers
-  float* sums;         // as a chunk's partial sums, if they are kept here
+  S *r, *G;  // G: one tile a buffer
+  typename E::template ScoresOf<M> ds, ga;
+  float* closed;      // of each pixel: 1 - g
+  float* read_sums;   // [words] a group: dz in the gate's row
+  float* read_lanes;  // [words / 4][32] a group: sums of dz a_l by lane, where they are not in registers
+  float* sums;        // as a chunk's partial sums, if they are kept here
 
   MEMGAN_BOTH static int64_t read_lanes_of(int64_t L) { return L + 1 <= 32 ? 0 : L + 1 <= 80 ? 20 : 36; }
   MEMGAN_BOTH TensorRoom(const BackwardArgs& a, int groups, int buffers, int thread, int threads, unsigned char* base)
       : room{base},
         packed(a, room),
         tile(16 * groups, thread, threads, M::channels(a)),
-        words(int(M::template rows<16>(a.L + 1))),
-        scores_row(words + kVector<S>),
+        words(int(M::rows(a))),
+        scores_row(words + E::template ScoresOf<M>::pad),
         tile_size(tile.size()),
         r(room.take<S>(tile_size)),
         G(room.take<S>(buffers * tile_size)),
-        ds(room.take<S>(16 * groups * scores_row)),
-        ga(room.take<S>(16 * groups * scores_row)),
+        ds(room, 16 * groups * scores_row),
+        ga(room, 16 * groups * scores_row),
         closed(room.take<float>(16 * groups)),
         read_sums(room.take<float>(groups * words)),
         read_lanes(room.take<float>(groups * read_lanes_of(a.L) * kWarp)),
@@ -46,36 +48,40 @@ constexpr int kPairs = 2;
 template <int kSixteens, int kWarps>
 using MostOfBlock = std::conditional_t<(kWarps > 0), Most<16 * kSixteens, 16 * kWarps>, Any>;
 
-template <typename S, int kSixteens, int kWarps, int kGroups>
-struct TensorBackward : TensorScores<S, kSixteens, MostOfBlock<kSixteens, kWarps>> {
+template <typename E, int kSixteens, int kWarps, int kGroups>
+struct TensorBackward : TensorScores<E, kSixteens, MostOfBlock<kSixteens, kWarps>> {
+  using S = typename E::Stored;
   using M = MostOfBlock<kSixteens, kWarps>;
-  using Scores = TensorScores<S, kSixteens, M>;
+  using Scores = TensorScores<E, kSixteens, M>;
   using Scores::a;
   using Scores::gated;
   using Scores::lane;
   using Scores::packed;
   using Scores::sixteens;
-  using E = Engine<S>;
   using Left = typename E::Left;
   using Right = typename E::Right;
   static constexpr bool in_registers = kWarps > 0;
   // Whether sums of dz a_l over rows g and g + 8 of all tiles are in registers too, and ds of the warp's group.
   static constexpr bool few_words = kSixteens == 2;
   static constexpr bool keeps_ds = few_words && kWarps == kGroups;
-  const TensorRoom<S, M>& room;
+  // 16s of channels that are attended to at once: as many as there are registers for.
+  static constexpr int kAtOnce = few_words && sizeof(S) == 4 && kWarps == 4 ? 4
+                                 : !few_words && E::exact                   ? 1
+                                                                            : M::kAtOnce;
+  const TensorRoom<E, M>& room;
   const int warp, warps, groups, row, scores_row, channels;
   float read_sum[few_words ? 2 * kSixteens : 1][2] = {};
   float sums[in_registers ? kPairs : 1][in_registers ? kSixteens : 1][2][4] = {};
   Right ds[keeps_ds ? kSixteens : 1];
 
-  MEMGAN_DEVICE TensorBackward(const BackwardArgs& args, const TensorRoom<S, M>& given, int64_t image)
+  MEMGAN_DEVICE TensorBackward(const BackwardArgs& args, const TensorRoom<E, M>& given, int64_t image)
       : Scores(args, given.packed, image),
         room(given),
         warp(int(threadIdx.x) / kWarp),
         warps(in_registers ? kWarps : int(blockDim.x) / kWarp),
         groups(in_registers ? kGroups : warps),
         row(16 * groups + kVector<S>),
-        scores_row(in_registers ? 16 * kSixteens + kVector<S> : given.scores_row),
+        scores_row(in_registers ? 16 * kSixteens + decltype(given.ds)::pad : given.scores_row),
         channels(M::channels(args)) {
     if constexpr (!few_words)
       for (int i = 0; i < 4 * kSixteens && warp < groups; ++i) read_lane(i / 2, i % 2) = 0;
@@ -90,7 +96,8 @@ struct TensorBackward : TensorScores<S, kSixteens, MostOfBlock<kSixteens, kWarps
   }
 
   // 16 pixels of a tile times the slots.
-  MEMGAN_DEVICE void multiply(float (&x)[2 * kSixteens][4], const Left& pixels, const S* slots, int c) const {
+  template <typename Held>
+  MEMGAN_DEVICE void multiply(float (&x)[2 * kSixteens][4], const Left& pixels, const Held& slots, int c) const {
     MEMGAN_UNROLL
     for (int j = 0; j < kSixteens; ++j) {
       if (j >= sixteens) continue;
@@ -105,35 +112,27 @@ struct TensorBackward : TensorScores<S, kSixteens, MostOfBlock<kSixteens, kWarps
   MEMGAN_DEVICE void attend(const S* G, int first, int end) {
     if (warp >= groups) return;
     const int m = 16 * warp, t = lane % 4, g = lane / 4;
-    float s[2 * kSixteens][4] = {}, q[2 * kSixteens][4] = {}, dots[2][4] = {};  // dots: r . G of all pairs of pixels
-    MEMGAN_UNROLL_BY(M::kAtOnce)
+    float s[2 * kSixteens][4] = {}, q[2 * kSixteens][4] = {}, dot[2];
+    typename E::Dots dots;
+    MEMGAN_UNROLL_BY(kAtOnce)
     for (int c = 0; c < channels; c += 16) {
       Left of_r, of_G;
       E::left(of_r, room.r, row, c, m);
       multiply(s, of_r, packed.keys, c);
       E::left(of_G, G, row, c, m);
       multiply(q, of_G, packed.values, c);
-      if (!gated) continue;
-      Right turned;
-      E::right_turned(turned, room.r, row, m, c);
-      MEMGAN_UNROLL
-      for (int n = 0; n < 2; ++n) E::multiply(dots[n], of_G, turned, n);
+      if (gated) dots.add(of_r, of_G, room.r, row, m, c);
     }
-    float dot[2];
-    MEMGAN_UNROLL
-    for (int h = 0; h < 2; ++h) dot[h] = 2 * t == g ? dots[h][2 * h] : 2 * t + 1 == g ? dots[h][2 * h + 1] : 0.f;
+    dots.read(dot);
     const auto add = [&](int j, int e, float x) { add_to_read_sum(j, e, x); };
     Scores::respond(s, q, dot, first + m + g, end, room.closed + m + g, add);
     const int place = (m + g) * scores_row + 2 * t;
     MEMGAN_UNROLL
     for (int j = 0; j < kSixteens; ++j) {
       if (j >= sixteens) continue;
-      Right& kept = ds[keeps_ds ? j : 0];
-      E::right_of(kept, s[2 * j], s[2 * j + 1]);
-      E::store_right(room.ds + place + 16 * j, scores_row, kept);
-      Right ga;
-      E::right_of(ga, q[2 * j], q[2 * j + 1]);
-      E::store_right(room.ga + place + 16 * j, scores_row, ga);
+      if constexpr (keeps_ds) E::right_of(ds[j], s[2 * j], s[2 * j + 1]);
+      E::store_scores(room.ds, place + 16 * j, scores_row, s[2 * j], s[2 * j + 1]);
+      E::store_scores(room.ga, place + 16 * j, scores_row, q[2 * j], q[2 * j + 1]);
     }
   }
 
@@ -157,7 +156,8 @@ struct TensorBackward : TensorScores<S, kSixteens, MostOfBlock<kSixteens, kWarps
     const int across = channels / 16;
     const bool slots = pair < across;
     const int c = (slots ? pair : pair - across) * 16;
-    const S *factors = (slots ? room.ds : room.ga) + 16 * sixteen, *tile = slots ? room.r : G;
+    const auto factors = slots ? room.ds : room.ga;
+    const S* tile = slots ? room.r : G;
     MEMGAN_UNROLL_BY(2)
     for (int p = 0; p < 16 * groups; p += 16) {
       Right pixels;
@@ -166,7 +166,7 @@ struct TensorBackward : TensorScores<S, kSixteens, MostOfBlock<kSixteens, kWarps
       for (int l = 0; l < kCount; ++l) {
         if (sixteen + l >= sixteens) continue;
         Left factor;
-        E::left(factor, factors, scores_row, p, 16 * l);
+        E::left(factor, factors, scores_row, p, 16 * (sixteen + l));
         MEMGAN_UNROLL
         for (int n = 0; n < 2; ++n) E::multiply(x[l][n], factor, pixels, n);
       }
@@ -207,7 +207,7 @@ struct TensorBackward : TensorScores<S, kSixteens, MostOfBlock<kSixteens, kWarps
       MEMGAN_UNROLL
       for (int i = 0; i < 4; ++i)
         if (gated) closed[i / 2][i % 2] = room.closed[m + i / 2 * 8 + lane % 4 * 2 + i % 2];
-      respond_with<E>(o, closed, gated, G + (c + lane / 4) * row + m + lane % 4 * 2, row);
+      respond_with(o, closed, gated, G + (c + lane / 4) * row + m + lane % 4 * 2, row);
     }
   }
 

@@ -2,23 +2,23 @@
 #pragma once
 
 #include "attend_backward.h"
-#include "attend_engine.h"
 
 namespace memgan::cuda {
 
 constexpr float kLeastOpen = 1e-30f;  // of a gate that is divided by
 
 // A warp's, of 16 pixels. kSixteens times 16 rows of slots at most.
-template <typename S, int kSixteens, typename M>
+template <typename E, int kSixteens, typename M>
 struct TensorScores {
+  using S = typename E::Stored;
   const BackwardArgs& a;
-  const Packed<S, 16, M>& packed;
+  const Packed<E, M>& packed;
   const int64_t b;
   const int lane, sixteens;  // sixteens: that there are
   const bool gated;
-  const float bias, scale;  // scale: of exponents of two
+  const float bias, scale;
 
-  MEMGAN_DEVICE TensorScores(const BackwardArgs& args, const Packed<S, 16, M>& slots, int64_t image)
+  MEMGAN_DEVICE TensorScores(const BackwardArgs& args, const Packed<E, M>& slots, int64_t image)
       : a(args),
         packed(slots),
         b(image),
@@ -26,7 +26,7 @@ struct TensorScores {
         sixteens(up_to_16(slots.rows) / 16),
         gated(args.gate_weight != nullptr),
         bias(gated ? read(*static_cast<const S*>(args.gate_bias)) : 0.f),
-        scale(float(args.scale * kLog2e)) {}
+        scale(scale_of<E>(args.scale)) {}
 
   // Gradients that attention was given itself, as if they came from what was read: P_l + given_l / g. Their products
   // with attention belong to the rows' means.
@@ -83,7 +83,7 @@ struct TensorScores {
       for (int i = 0; i < 4; ++i) {
         const int h = i / 2;
         float& x = s[j][i];
-        x = quick_exp2(x - largest[h]);
+        x = power<E>(x - largest[h]);
         total[h] += x;
         read_dot[h] += x * q[j][i];
         from_read[h] += x * (i % 2 == 0 ? value_gate.x : value_gate.y);
@@ -98,11 +98,11 @@ struct TensorScores {
     float factor[2], dz[2] = {}, mean[2], open[2] = {1.f, 1.f};
     MEMGAN_UNROLL
     for (int h = 0; h < 2; ++h) {
-      factor[h] = packed.count > 0 ? quick_reciprocal(total[h]) : 0.f;
+      factor[h] = packed.count > 0 ? reciprocal<E>(total[h]) : 0.f;
       read_dot[h] *= factor[h];
       if (gated) {
         from_read[h] *= factor[h];
-        const Gate<float> gate = quick_gate(of_first(z[h]) + from_read[h] + bias);
+        const Gate<float> gate = response_gate<E>(of_first(z[h]) + from_read[h] + bias);
         dz[h] = (read_dot[h] - dot[h]) * gate.open * gate.closed;
         open[h] = gate.open;
         if (t == 0) closed[8 * h] = gate.closed;
