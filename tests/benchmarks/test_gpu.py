@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks.common import commit
 from benchmarks.gpu import __main__ as gpu
-from benchmarks.gpu import sanitizer, suite
+from benchmarks.gpu import suite
 from benchmarks.gpu.parts import PARTS, Part
 
 
@@ -123,43 +121,3 @@ def test_the_suite_s_settings_do_without_plugins(monkeypatch: pytest.MonkeyPatch
     assert "timeout" not in suite.settings()
     assert "gpu: needs a CUDA device" in suite.settings()
     assert len({part.name for part in PARTS}) == len(PARTS)
-
-
-SANITIZER = """#!{python}
-# Runs the program, after a look at what it would be asked to do.
-import os, subprocess, sys
-words = sys.argv[1:]
-assert words[0] == "--tool" and "--error-exitcode" in words
-code = subprocess.run(words[words.index("9") + 1:]).returncode
-print("========= ERROR SUMMARY: " + ("0 errors" if words[1] != "racecheck" else "1 error"))
-sys.exit(code or 9 * (words[1] == "racecheck"))
-"""
-
-
-def test_a_sanitizer_s_tools_say_what_they_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = tmp_path / "compute-sanitizer"
-    tool.write_text(SANITIZER.format(python=sys.executable))
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    program = Path(shutil.which("true") or "")
-    found = {name: sanitizer.watch(name, program, [tmp_path]) for name in ("memcheck", "racecheck")}
-    assert [answer["exit"] for answer in found.values()] == [0, 9]
-    assert [answer["summary"][0].split(": ")[1] for answer in found.values()] == ["0 errors", "1 error"]
-    assert "1 error" in found["racecheck"]["said"]
-    assert sanitizer.clean({"memcheck": found["memcheck"]})
-    assert not sanitizer.clean(found)
-    program = Path(shutil.which("sleep") or "")
-    monkeypatch.setattr(sanitizer, "AT_MOST", 0.2)
-    late = sanitizer.watch("memcheck", program, [Path("60")])
-    assert "did not end" in late["said"]
-    assert not sanitizer.clean({"memcheck": late})
-
-
-def test_a_sanitizer_watches_each_op_in_each_dtype() -> None:
-    found = sanitizer.cases()
-    assert {str(dtype) for dtype in found} == {
-        f"torch.{name}" for name in ("float16", "bfloat16", "float32", "float64")
-    }
-    for given in found.values():
-        assert {case.op for case in given} == {"memory_refine", "memory_write", "memory_project"}
-    assert any(getattr(case, "tf32", False) for case in found[torch.float32])

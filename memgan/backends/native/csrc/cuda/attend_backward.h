@@ -14,8 +14,6 @@
 
 namespace memgan::cuda {
 
-constexpr int kBackwardThreads = 256;  // at most
-
 // Of a chunk's pixels: where they begin and end. N is at most 2^30 here.
 struct Chunk {
   int64_t b;

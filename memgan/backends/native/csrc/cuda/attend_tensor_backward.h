@@ -64,10 +64,9 @@ struct TensorBackward : TensorScores<E, kSixteens, MostOfBlock<kSixteens, kWarps
   // Whether sums of dz a_l over rows g and g + 8 of all tiles are in registers too, and ds of the warp's group.
   static constexpr bool few_words = kSixteens == 2;
   static constexpr bool keeps_ds = few_words && kWarps == kGroups;
-  // 16s of channels that are attended to at once: as many as there are registers for.
-  static constexpr int kAtOnce = few_words && sizeof(S) == 4 && kWarps == 4 ? 4
-                                 : !few_words && E::exact                   ? 1
-                                                                            : M::kAtOnce;
+  // 16s of channels that are attended to at once, as many as there are registers for.
+  static constexpr int of_few_words = sizeof(S) == 4 && kWarps == 4 ? 4 : M::kAtOnce;
+  static constexpr int kAtOnce = few_words ? of_few_words : E::exact ? 1 : M::kAtOnce;
   const TensorRoom<E, M>& room;
   const int warp, warps, groups, row, scores_row, channels;
   float read_sum[few_words ? 2 * kSixteens : 1][2] = {};

@@ -14,11 +14,8 @@ struct Walk {
   static constexpr bool small = sizeof(S) == 2, in_registers = kWarps > 0;
   static constexpr int buffers = small && in_registers ? 2 : 1;
   static constexpr int threads = (in_registers ? kWarps : 4) * kWarp;  // at most
-  static constexpr int blocks = kSixteens != 2 || !in_registers ? 1
-                                : kWarps == 4                   ? (small      ? 4
-                                                                   : E::exact ? 2
-                                                                              : 3)
-                                                                : (small ? 2 : 1);
+  static constexpr int of_few_words = kWarps == 4 ? (small ? 4 : E::exact ? 2 : 3) : (small ? 2 : 1);
+  static constexpr int blocks = kSixteens == 2 && in_registers ? of_few_words : 1;
 };
 
 template <typename E, int kSixteens, int kWarps, int kGroups, typename W = Walk<E, kSixteens, kWarps, kGroups>>

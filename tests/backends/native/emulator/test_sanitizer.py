@@ -1,0 +1,78 @@
+"""compute-sanitizer on the driver: a script stands for the tool, and the emulator for the GPU."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.gpu import sanitizer
+from tests.backends.native.emulator.driver import Case
+from tests.backends.native.inputs import Inputs
+
+SANITIZER = """#!{python}
+# Runs the program, after a look at what it would be asked to do.
+import os, subprocess, sys
+words = sys.argv[1:]
+assert words[0] == "--tool" and "--error-exitcode" in words
+code = subprocess.run(words[words.index("9") + 1:]).returncode
+print("========= ERROR SUMMARY: " + ("0 errors" if words[1] != "racecheck" else "1 error"))
+sys.exit(code or 9 * (words[1] == "racecheck"))
+"""
+
+
+@pytest.fixture
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script, on the PATH; what it calls racecheck finds something."""
+    script = tmp_path / "compute-sanitizer"
+    script.write_text(SANITIZER.format(python=sys.executable))
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+
+def test_a_sanitizer_s_tools_say_what_they_found(
+    tool: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = Path(shutil.which("true") or "")
+    found = {name: sanitizer.watch(name, program, [tmp_path]) for name in ("memcheck", "racecheck")}
+    assert [answer["exit"] for answer in found.values()] == [0, 9]
+    assert [answer["summary"][0].split(": ")[1] for answer in found.values()] == ["0 errors", "1 error"]
+    assert "1 error" in found["racecheck"]["said"]
+    assert sanitizer.clean({"memcheck": found["memcheck"]})
+    assert not sanitizer.clean(found)
+    program = Path(shutil.which("sleep") or "")
+    monkeypatch.setattr(sanitizer, "AT_MOST", 0.2)
+    late = sanitizer.watch("memcheck", program, [Path("60")])
+    assert "did not end" in late["said"]
+    assert not sanitizer.clean({"memcheck": late})
+
+
+def test_a_sanitizer_watches_each_op_in_each_dtype() -> None:
+    found = sanitizer.cases()
+    assert {str(dtype) for dtype in found} == {
+        f"torch.{name}" for name in ("float16", "bfloat16", "float32", "float64")
+    }
+    for given in found.values():
+        assert {case.op for case in given} == {"memory_refine", "memory_write", "memory_project"}
+    assert any(getattr(case, "tf32", False) for case in found[torch.float32])
+
+
+def test_a_program_runs_by_itself_and_under_each_tool(
+    tool: None, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case("memory_refine", Inputs.random())
+    monkeypatch.setattr(sanitizer, "cases", lambda: {torch.float64: [case], torch.float16: []})
+    found = sanitizer.run({torch.float64: program}, tmp_path, ["memcheck", "synccheck"])
+    assert list(found) == ["by itself, double", "memcheck, double", "synccheck, double"]
+    assert [answer["cases"] for answer in found.values()] == [1] * 3
+    assert sanitizer.clean(found)
+    monkeypatch.setattr(
+        case, "read", lambda folder: {name: torch.zeros_like(x) for name, x in case.results.items()}
+    )
+    (tmp_path / "again").mkdir()
+    found = sanitizer.run({torch.float64: program}, tmp_path / "again", [])
+    assert "an error of" in found["by itself, double"]["wrong"][0]
+    assert not sanitizer.clean(found)
