@@ -68,12 +68,17 @@ def compiling(arguments: argparse.Namespace, result: Path) -> list[str]:
     ]
 
 
-def model(arguments: argparse.Namespace, result: Path) -> list[str]:
-    quick = ("--quick",) if arguments.device == "cpu" else ("--seconds", "10")
-    return [
-        *(sys.executable, "-m", "benchmarks.model", "--device", arguments.device),
-        *("--out", str(arguments.out), *quick),
-    ]
+def model(task: str) -> Command:
+    """The model's benchmark on one task, into a folder of its own."""
+
+    def command(arguments: argparse.Namespace, result: Path) -> list[str]:
+        quick = ("--quick",) if arguments.device == "cpu" else ("--seconds", "4")
+        return [
+            *(sys.executable, "-m", "benchmarks.model", "--device", arguments.device, "--task", task),
+            *("--out", str(arguments.out / task.replace(" ", "_")), *quick),
+        ]
+
+    return command
 
 
 def training(arguments: argparse.Namespace, result: Path) -> list[str]:
@@ -86,7 +91,8 @@ def training(arguments: argparse.Namespace, result: Path) -> list[str]:
 
 def sanitizer(arguments: argparse.Namespace, result: Path) -> list[str]:
     programs = ROOT / "runs" / f"gpu_programs_{arguments.device}"  # compiled once
-    return module("benchmarks.gpu.sanitizer", "--programs", str(programs))(arguments, result)
+    name = "tests.backends.native.emulator.compute_sanitizer"
+    return module(name, "--programs", str(programs))(arguments, result)
 
 
 def profile(arguments: argparse.Namespace, result: Path) -> list[str]:
@@ -138,7 +144,8 @@ PARTS = (
     Part("sanitizer", 180, sanitizer, no_tool("compute-sanitizer"), together=True),
     Part("compile", 150, compiling, together=True),
     Part("kernels", 200, kernels),
-    Part("profile", 90, profile, no_tool("ncu")),
-    Part("model", 150, model, no_module("benchmarks.model.__main__")),
+    Part("sampling", 180, model("sampling"), no_module("benchmarks.model.__main__")),
     Part("training", 120, training),
+    Part("step", 180, model("training step"), no_module("benchmarks.model.__main__")),
+    Part("profile", 90, profile, no_tool("ncu")),
 )

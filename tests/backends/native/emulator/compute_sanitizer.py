@@ -116,7 +116,9 @@ def clean(found: dict[str, Any]) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.sanitizer", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.backends.native.emulator.compute_sanitizer", description=__doc__
+    )
     parser.add_argument(
         "--device", choices=("cuda", "cpu"), default="cuda", help="cpu: emulated, float32 alone"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.gpu import sanitizer
+from tests.backends.native.emulator import compute_sanitizer
 from tests.backends.native.emulator.driver import Case
 from tests.backends.native.inputs import Inputs
 
@@ -37,21 +37,21 @@ def test_a_sanitizer_s_tools_say_what_they_found(
     tool: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = Path(shutil.which("true") or "")
-    found = {name: sanitizer.watch(name, program, [tmp_path]) for name in ("memcheck", "racecheck")}
+    found = {name: compute_sanitizer.watch(name, program, [tmp_path]) for name in ("memcheck", "racecheck")}
     assert [answer["exit"] for answer in found.values()] == [0, 9]
     assert [answer["summary"][0].split(": ")[1] for answer in found.values()] == ["0 errors", "1 error"]
     assert "1 error" in found["racecheck"]["said"]
-    assert sanitizer.clean({"memcheck": found["memcheck"]})
-    assert not sanitizer.clean(found)
+    assert compute_sanitizer.clean({"memcheck": found["memcheck"]})
+    assert not compute_sanitizer.clean(found)
     program = Path(shutil.which("sleep") or "")
-    monkeypatch.setattr(sanitizer, "AT_MOST", 0.2)
-    late = sanitizer.watch("memcheck", program, [Path("60")])
+    monkeypatch.setattr(compute_sanitizer, "AT_MOST", 0.2)
+    late = compute_sanitizer.watch("memcheck", program, [Path("60")])
     assert "did not end" in late["said"]
-    assert not sanitizer.clean({"memcheck": late})
+    assert not compute_sanitizer.clean({"memcheck": late})
 
 
 def test_a_sanitizer_watches_each_op_in_each_dtype() -> None:
-    found = sanitizer.cases()
+    found = compute_sanitizer.cases()
     assert {str(dtype) for dtype in found} == {
         f"torch.{name}" for name in ("float16", "bfloat16", "float32", "float64")
     }
@@ -64,15 +64,15 @@ def test_a_program_runs_by_itself_and_under_each_tool(
     tool: None, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = Case("memory_refine", Inputs.random())
-    monkeypatch.setattr(sanitizer, "cases", lambda: {torch.float64: [case], torch.float16: []})
-    found = sanitizer.run({torch.float64: program}, tmp_path, ["memcheck", "synccheck"])
+    monkeypatch.setattr(compute_sanitizer, "cases", lambda: {torch.float64: [case], torch.float16: []})
+    found = compute_sanitizer.run({torch.float64: program}, tmp_path, ["memcheck", "synccheck"])
     assert list(found) == ["by itself, double", "memcheck, double", "synccheck, double"]
     assert [answer["cases"] for answer in found.values()] == [1] * 3
-    assert sanitizer.clean(found)
+    assert compute_sanitizer.clean(found)
     monkeypatch.setattr(
         case, "read", lambda folder: {name: torch.zeros_like(x) for name, x in case.results.items()}
     )
     (tmp_path / "again").mkdir()
-    found = sanitizer.run({torch.float64: program}, tmp_path / "again", [])
+    found = compute_sanitizer.run({torch.float64: program}, tmp_path / "again", [])
     assert "an error of" in found["by itself, double"]["wrong"][0]
-    assert not sanitizer.clean(found)
+    assert not compute_sanitizer.clean(found)
