@@ -23,7 +23,7 @@ inline unsigned char* take(size_t size) {  // initcheck sees who reads it before
   if (size > 0) must(cudaMalloc(&bytes, size));
   return bytes;
 }
-inline void release(void* bytes) { cudaFree(bytes); }
+inline void release(unsigned char* bytes) { cudaFree(bytes); }
 inline void copy(void* to, const void* from, size_t size) { must(cudaMemcpy(to, from, size, cudaMemcpyDefault)); }
 inline const char* wait_for_device() { return error_of(cudaDeviceSynchronize()); }
 inline int64_t launches() { return 0; }

@@ -37,9 +37,8 @@ def assert_as_exact_as_the_definition(case: Case, found: dict[str, torch.Tensor]
     for name, mine in found.items():
         assert mine.shape == right[name].shape
         assert not mine.isnan().any(), f"{name} was not written"
-        if (
-            right[name].numel() and not right[name].any()
-        ):  # the scores' gradients of a single word: nothing but rounding
+        if right[name].numel() and not right[name].any():
+            # The scores' gradients of a single word: nothing but rounding.
             largest = max(float(part.detach().abs().max()) for part in right.values() if part.numel())
             assert mine.abs().max() <= unit * largest, name
             continue
@@ -202,5 +201,5 @@ def test_the_program_s_results_are_held_against_the_definition(program: Path, tm
     run(program, tmp_path, case)
     assert wrong(case, tmp_path / "0") == []
     case.inputs.keys *= 1.001
-    (keys, *_) = wrong(case, tmp_path / "0")
-    assert keys.startswith("out: an error of")
+    (first, *_) = wrong(case, tmp_path / "0")
+    assert first.startswith("out: an error of")

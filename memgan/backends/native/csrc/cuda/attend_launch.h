@@ -11,8 +11,9 @@ namespace memgan::cuda {
 template <typename E>
 const char* launch_fast(const ForwardPlan& plan, const Grid& grid, const ForwardArgs& a) {
   constexpr int kWide = kWidePixels<typename E::Stored>, kNarrow = kWide / 2;
+  constexpr int kHeight = E::exact ? 1 : 2;
   const int sixteens = sixteens_of(a);
-  if (plan.pixels == kWide) return launch(attend_forward_tensor < E, 2, kWide, E::exact ? 1 : 2, FewWords >, grid, a);
+  if (plan.pixels == kWide) return launch(attend_forward_tensor<E, 2, kWide, kHeight, FewWords>, grid, a);
   if (plan.compiled) return launch(attend_forward_tensor<E, 5, kNarrow, 1, ManyWords>, grid, a);
   if (sixteens == 2) return launch(attend_forward_tensor<E, 2, kNarrow, 1>, grid, a);
   if (sixteens == 5) return launch(attend_forward_tensor<E, 5, kNarrow, 1>, grid, a);
