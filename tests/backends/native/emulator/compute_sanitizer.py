@@ -144,16 +144,12 @@ def main() -> int:
 
 
 def compiled(folder: Path, device: str) -> dict[torch.dtype, Path]:
-    """The programs that ``folder`` does not hold yet, all at once."""
+    """The programs, those that ``folder`` does not hold yet compiled all at once."""
     if device == "cpu":
         return {torch.float32: driver.compiled(folder, "-DONLY=float")}
-
-    def program(stored: str) -> Path:
-        there = folder / f"driver_{stored}"
-        return there if there.is_file() else driver.compiled_for_gpu(folder, stored)
-
     with ThreadPoolExecutor(len(STORED)) as pool:
-        return dict(zip(STORED, pool.map(program, STORED.values())))
+        programs = pool.map(lambda stored: driver.compiled_for_gpu(folder, stored), STORED.values())
+        return dict(zip(STORED, programs))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shlex
 import subprocess
 import tempfile
@@ -31,7 +33,7 @@ def compiled(folder: Path, *flags: str, kernels: Path = CUDA) -> Path:
 
 
 def compiled_for_gpu(folder: Path, stored: str) -> Path:
-    """The same for this machine's GPUs, by nvcc and for one dtype (as C++ calls it: ``Bf16``).
+    """The same for this machine's GPUs, by nvcc and for one dtype (as in C++: ``Bf16``), if not there yet.
 
     Raises:
         toolkit.NoToolkit: CUDA is not compiled here; the message says why.
@@ -39,17 +41,21 @@ def compiled_for_gpu(folder: Path, stored: str) -> Path:
     plan = build.plan()
     if plan.toolkit is None:
         raise toolkit.NoToolkit(plan.without_cuda or "")
-    program = folder / f"driver_{stored}"
-    words = [
-        str(plan.toolkit.nvcc),
-        "-std=c++20",
-        "-O3",
-        *toolkit.flags(plan.architectures),
-        f"-DONLY={stored}",
-    ]
-    words += [f"-I{CUDA}", f"-I{HERE}", "-x", "cu", str(HERE / "driver.cpp"), "-o", str(program)]
-    subprocess.run(words, check=True)
+    program = folder / f"driver_{stored}_{_state()}"
+    if program.is_file():
+        return program
+    unfinished = program.with_suffix(".part")
+    words = [str(plan.toolkit.nvcc), "-std=c++20", "-O3", *toolkit.flags(plan.architectures)]
+    words += [f"-DONLY={stored}", f"-I{CUDA}", f"-I{HERE}", "-x", "cu", str(HERE / "driver.cpp")]
+    subprocess.run([*words, "-o", str(unfinished)], check=True)
+    os.replace(unfinished, program)
     return program
+
+
+def _state() -> str:
+    """Of all that a program is compiled from."""
+    sources = [build.CSRC / "views.h", *sorted(CUDA.glob("*.h")), *sorted(HERE.glob("driver*.[ch]*"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
 def _compile(kernels: Path, *words: str) -> None:

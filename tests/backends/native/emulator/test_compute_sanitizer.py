@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.backends.native.emulator import compute_sanitizer
+from memgan.backends.native import build, toolkit
+from tests.backends.native.emulator import compute_sanitizer, driver
 from tests.backends.native.emulator.driver import Case
 from tests.backends.native.inputs import Inputs
 
@@ -43,6 +45,9 @@ def test_a_sanitizer_s_tools_say_what_they_found(
     assert "1 error" in found["racecheck"]["said"]
     assert compute_sanitizer.clean({"memcheck": found["memcheck"]})
     assert not compute_sanitizer.clean(found)
+    assert not compute_sanitizer.clean({"memcheck": {**found["memcheck"], "summary": []}}), (
+        "it looked at nothing"
+    )
     program = Path(shutil.which("sleep") or "")
     monkeypatch.setattr(compute_sanitizer, "AT_MOST", 0.2)
     late = compute_sanitizer.watch("memcheck", program, [Path("60")])
@@ -76,3 +81,35 @@ def test_a_program_runs_by_itself_and_under_each_tool(
     found = compute_sanitizer.run({torch.float64: program}, tmp_path / "again", [])
     assert "an error of" in found["by itself, double"]["wrong"][0]
     assert not compute_sanitizer.clean(found)
+
+
+NVCC = """#!{python}
+# Compiles nothing, and counts how often it was asked to.
+import sys
+from pathlib import Path
+with open(sys.argv[0] + ".asked", "a") as asked:
+    asked.write("once\\n")
+Path(sys.argv[sys.argv.index("-o") + 1]).write_text("a program")
+sys.exit(int(Path(sys.argv[0] + ".fails").exists()))
+"""
+
+
+def test_programs_are_compiled_once_for_each_state_of_the_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit = toolkit.Toolkit(tmp_path, tmp_path)
+    kit.nvcc.parent.mkdir()
+    kit.nvcc.write_text(NVCC.format(python=sys.executable))
+    kit.nvcc.chmod(0o755)
+    monkeypatch.setattr(build, "plan", lambda: build.Plan("g++", kit, ("90",)))
+    folder, asked = tmp_path / "programs", tmp_path / "bin" / "nvcc.asked"
+    folder.mkdir()
+    first = compute_sanitizer.compiled(folder, "cuda")
+    assert all(program.is_file() for program in first.values())
+    assert compute_sanitizer.compiled(folder, "cuda") == first
+    assert len(asked.read_text().splitlines()) == len(first) == 4
+    monkeypatch.setattr(driver, "_state", lambda: "another")
+    (tmp_path / "bin" / "nvcc.fails").touch()
+    with pytest.raises(subprocess.CalledProcessError):
+        compute_sanitizer.compiled(folder, "cuda")
+    assert not list(folder.glob("driver_*_another"))
