@@ -68,7 +68,7 @@ class Plan:
         told = f'-DMEMGAN_CUDA_ARCHITECTURES="{" ".join(self.architectures)}"'
         return [
             *(str(self.toolkit.nvcc), *self._for_nvcc(), *CUDA_FLAGS, told),
-            *(*cuda.flags(self.architectures), *include, "-c", str(source), "-o", str(to)),
+            *(*cuda.flags(self.architectures, source.stem), *include, "-c", str(source), "-o", str(to)),
         ]
 
     def _for_nvcc(self) -> list[str]:

@@ -16,12 +16,14 @@ from pathlib import Path
 
 import torch
 
-# What a library for every machine holds: machine code for the four, and PTX of the oldest and of the newest, which
-# drivers compile for what lies between and for what comes.
-SHIPPED = ("80+PTX", "90", "100+PTX", "120")
-# Whose PTX an architecture's machine code is made from, where not its own: the kernels ask nothing of 12.0 that 10.0
-# has not, and to make PTX takes longer than to make machine code of it.
-PTX_OF = {"120": "100"}
+# What a library for every machine holds: machine code for the four, and PTX of two, which drivers compile for what lies
+# between and for what comes.
+SHIPPED = ("80+PTX", "90+PTX", "100", "120")
+# Whose PTX an architecture's machine code is made from, where not its own: the kernels ask nothing of 10.0 and 12.0
+# that 9.0 has not, and to make PTX takes longer than to make machine code of it. The backward of memory_project spills
+# registers on 12.0 where it is made of that.
+PTX_OF = {"100": "90", "120": "90"}
+PTX_OF_PROJECT = {"120": "100"}
 SEARCHED = "CUDA_HOME, CUDA_PATH, the folder of nvcc, /usr/local/cuda"
 
 
@@ -127,12 +129,13 @@ def _best_for(wanted: int, known: tuple[int, ...]) -> str:
     return str(wanted) if wanted in known else f"{older[-1]}+PTX"
 
 
-def flags(names: tuple[str, ...]) -> list[str]:
-    """nvcc's words for them."""
+def flags(names: tuple[str, ...], source: str = "") -> list[str]:
+    """nvcc's words for them, where it compiles ``source``: a file's stem."""
+    ptx_of = PTX_OF_PROJECT if source == "project_cuda" else PTX_OF
     told = []
     for name in names:
         code = name.removesuffix("+PTX")
-        told.append(f"-gencode=arch=compute_{PTX_OF.get(code, code)},code=sm_{code}")
+        told.append(f"-gencode=arch=compute_{ptx_of.get(code, code)},code=sm_{code}")
         if name != code:
             told.append(f"-gencode=arch=compute_{code},code=compute_{code}")
     return told

@@ -55,7 +55,7 @@ def test_only_a_whole_toolkit_is_taken(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_library_for_all_machines_holds_what_the_compiler_knows_of_the_shipped(tmp_path: Path) -> None:
-    assert toolkit.architectures(a_toolkit(tmp_path)) == ("80+PTX", "90")
+    assert toolkit.architectures(a_toolkit(tmp_path)) == ("80+PTX", "90+PTX")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_the_environment_chooses_architectures(tmp_path: Path, monkeypatch: pyte
     assert names == ("80", "90a", "120+PTX")
     assert toolkit.flags(names[1:]) == [
         "-gencode=arch=compute_90a,code=sm_90a",
-        "-gencode=arch=compute_100,code=sm_120",
+        "-gencode=arch=compute_90,code=sm_120",
         "-gencode=arch=compute_120,code=compute_120",
     ]
     monkeypatch.setenv("MEMGAN_CUDA_ARCHS", "hopper")
@@ -119,11 +119,11 @@ def test_when_cuda_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     kit = a_toolkit(tmp_path)
     monkeypatch.setattr(toolkit, "find", lambda: kit)
     monkeypatch.setattr(toolkit, "devices", lambda: ())
-    assert build.plan(for_all_machines=True).architectures == ("80+PTX", "90")
+    assert build.plan(for_all_machines=True).architectures == ("80+PTX", "90+PTX")
     assert build.plan().toolkit is None
     assert "no CUDA device" in str(build.plan().without_cuda)
     monkeypatch.setenv("MEMGAN_CUDA", "1")
-    assert build.plan().architectures == ("80+PTX", "90")
+    assert build.plan().architectures == ("80+PTX", "90+PTX")
     monkeypatch.setenv("MEMGAN_CUDA", "0")
     monkeypatch.setattr(toolkit, "devices", lambda: ((9, 0),))
     assert "MEMGAN_CUDA=0" in str(build.plan(for_all_machines=True).without_cuda)
