@@ -22,7 +22,7 @@ demo: $(STAMP)                 ## sample, evaluate, train a minute, write demo_o
 	$(BIN)/python -m reference_models.dmgan demo $(CAPTIONS)
 
 test: $(STAMP)                 ## the whole suite, on the CPU
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3  # on two cores: tests often wait for programs that they start
 
 test-kernels: $(STAMP)         ## kernels under sanitizers, CUDA compiled for every shipped GPU; needs no GPU
 	$(BIN)/python -m tests.backends.native.sanitizers
