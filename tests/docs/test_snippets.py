@@ -22,6 +22,7 @@ def blocks(page: Path) -> list[str]:
 WITH_CODE = [page for page in PAGES if page.name != NEEDS_FILES and blocks(page)]
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # of torch's own compiler
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
 def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
