@@ -12,7 +12,6 @@ one result file. ``cpu_seconds`` is what a process itself computed, and does not
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import statistics
@@ -25,6 +24,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import memgan
+from benchmarks.common.facts import facts
 from benchmarks.scaling.step import random_batch
 from reference_models.dmgan.config import Config, named
 from reference_models.dmgan.discriminator import build_discriminators
@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    before = facts()  # the load is of others
     settings = [
         (1, options.batch),
         (options.processes, options.batch // options.processes),
@@ -128,18 +129,8 @@ def main() -> None:
     for _ in range(options.rounds):
         for rows, (processes, batch) in zip(found, settings):
             rows.append(one(options.config, processes, batch, options.steps, options.device))
-    result = {
-        "date": datetime.date.today().isoformat(),
-        "torch": torch.__version__,
-        "cores": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 1),
-        "steps": [merged(rows) for rows in found],
-        "sizes": computed,
-    }
-    out = (
-        options.out
-        or ROOT / "benchmarks" / "results" / f"scaling_{options.device}_{datetime.date.today():%Y%m}.json"
-    )
+    result = {**before, "steps": [merged(rows) for rows in found], "sizes": computed}
+    out = options.out or ROOT / "benchmarks" / "results" / f"scaling_{options.device}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
     for row in result["steps"]:
