@@ -84,10 +84,11 @@ def measured_table(result: dict[str, Any]) -> str:
         "MB exchanged",
         "MB of gradients",
     ]
-    busy = result["load_average"] > 1.5 * result["cores"]
+    busy = result["load"] > 0.75 * result["cores"]
     made = (
-        f"`{result['steps'][0]['config']}`, {result['steps'][0]['precision']}, torch {result['torch']}, "
-        f"{result['cores']} cores, one thread a process, {result['date']}; load average {result['load_average']}"
+        f"`{result['steps'][0]['config']}`, {result['steps'][0]['precision']}, {result['machine']}, "
+        f"{result['cores']} cores, one thread a process, torch {result['torch']}, commit {result['commit']}, "
+        f"{result['time'][:10]}; load average before {result['load']:.1f}"
         f"{': the machine had other work, and the times of a step say little' if busy else ''}."
     )
     return f"{markdown(head, body)}\n\n{made}"
@@ -152,8 +153,8 @@ def _time(seconds: float) -> str:
 
 
 def publish(results: Path = RESULTS, page: Path = PAGE) -> None:
-    """Fill the page from the newest measurement on a CPU."""
-    result = json.loads(sorted(results.glob("scaling_cpu_*.json"))[-1].read_text())
+    """Fill the page from the measurement on a CPU."""
+    result = json.loads((results / "scaling_cpu.json").read_text())
     fill(page, "measured", measured_table(result))
     fill(page, "sizes", sizes_table(result))
     fill(page, "paper", paper_table(result))
