@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from memgan.layers._hooks import hooked, must_be_called, replaced
 from memgan.layers.memory_parts import MemoryReader, MemoryWriter, ResponseGate
 from memgan.ops import memory_read, memory_refine
-from memgan.ops._checks import check_floating_or_cast, check_shape, checked_mask
+from memgan.ops._checks import check_floating_or_cast, check_mask_mode, check_shape, checked_mask
 from memgan.ops.memory_read import memory_read_release_rows
 from memgan.types import MaskMode, ReadAndAttention
 
@@ -74,8 +74,7 @@ class DynamicMemory(nn.Module):
         mask_mode: MaskMode = "aligned",
     ) -> None:
         super().__init__()
-        if mask_mode not in get_args(MaskMode):
-            raise ValueError(f"`mask_mode` must be one of {', '.join(get_args(MaskMode))}, got {mask_mode!r}")
+        check_mask_mode(mask_mode)
         self.writer = MemoryWriter(image_channels, word_dim, memory_dim, write_gate=write_gate)
         self.reader = MemoryReader(image_channels, self.writer.memory_dim, scale=scale)
         self.response = ResponseGate(image_channels) if response_gate else None
@@ -106,9 +105,8 @@ class DynamicMemory(nn.Module):
         mask, summary = self._prepared(image_features, words, word_mask)
         memory = self._written(words, summary, mask)
         if self.mask_mode == "release":
-            keys, values = self.reader.address(memory)
-            read, attention = memory_read_release_rows(
-                image_features, keys, values, mask, scale=self.reader.scale, return_attention=return_attention
+            read, attention = self.reader(
+                image_features, memory, mask, return_attention=return_attention, mask_mode="release"
             )
         elif (
             self.response is None

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from memgan.layers._hooks import must_be_called
 from memgan.ops import memory_project, memory_read, memory_respond, memory_write
-from memgan.ops._checks import check_floating_or_cast, check_shape, checked_mask
-from memgan.types import ReadAndAttention
+from memgan.ops._checks import check_floating_or_cast, check_mask_mode, check_shape, checked_mask
+from memgan.ops.memory_read import memory_read_release_rows
+from memgan.types import MaskMode, ReadAndAttention
 
 
 class MemoryWriter(nn.Module):
@@ -134,20 +135,26 @@ class MemoryReader(nn.Module):
         word_mask: Tensor | None = None,
         *,
         return_attention: bool = False,
+        mask_mode: MaskMode = "aligned",
     ) -> ReadAndAttention:
         """``image_features`` (B, C, H, W), ``memory`` (B, L, M) → what was read (B, C, H, W), attention or None.
 
+        ``mask_mode``: as of :class:`DynamicMemory`.
+
         Raises:
+            ValueError: ``mask_mode`` is neither of its modes.
             ShapeError, DtypeError, DeviceError: the message names the argument.
             BackendUnavailable: a backend was forced and cannot run this input.
         """
+        check_mask_mode(mask_mode)
         op, channels, width = "MemoryReader", self.key.out_features, self.key.in_features
         check_shape(op, "image_features", image_features, (None, channels, None, None), "(B, C, H, W)")
         check_shape(op, "memory", memory, (image_features.shape[0], None, width), "(B, L, M)")
         if not must_be_called(self.key, self.value, bias=True):  # those of another kind may cast
             check_floating_or_cast(op, image_features=image_features, memory=memory)
         keys, values = self.address(memory)
-        return memory_read(
+        read = memory_read_release_rows if mask_mode == "release" else memory_read
+        return read(
             image_features, keys, values, word_mask, scale=self.scale, return_attention=return_attention
         )
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from torch import Tensor
 
 from memgan.errors import DeviceError, DtypeError, ShapeError
+from memgan.types import MaskMode
+
+
+def check_mask_mode(mask_mode: object) -> None:
+    """``mask_mode`` must be one of the two."""
+    if mask_mode not in get_args(MaskMode):
+        raise ValueError(f"`mask_mode` must be one of {', '.join(get_args(MaskMode))}, got {mask_mode!r}")
 
 
 def check_tensor(op: str, name: str, value: object) -> None:

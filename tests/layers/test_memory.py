@@ -176,3 +176,5 @@ def test_a_wrong_argument_is_named(features: Tensor, words: Tensor, mask: Tensor
 def test_an_unknown_mask_mode_is_refused() -> None:
     with pytest.raises(ValueError, match="`mask_mode` must be one of aligned, release, got 'tiled'"):
         DynamicMemory(4, 7, mask_mode="tiled")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="`mask_mode` must be one of aligned, release, got 'tiled'"):
+        memory().reader(FEATURES, torch.randn(2, 3, 8).double(), mask_mode="tiled")  # type: ignore[arg-type]
