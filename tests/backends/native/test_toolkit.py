@@ -85,6 +85,10 @@ def test_the_environment_chooses_architectures(tmp_path: Path, monkeypatch: pyte
         "-gencode=arch=compute_90,code=sm_120",
         "-gencode=arch=compute_120,code=compute_120",
     ]
+    assert toolkit.flags(("100", "120"), "project_cuda") == [  # which would spill registers on 12.0
+        "-gencode=arch=compute_100,code=sm_100",
+        "-gencode=arch=compute_100,code=sm_120",
+    ]
     monkeypatch.setenv("MEMGAN_CUDA_ARCHS", "hopper")
     with pytest.raises(
         toolkit.NoToolkit, match=r"MEMGAN_CUDA_ARCHS must be like .*got 'hopper'.*80, 90, 103"
