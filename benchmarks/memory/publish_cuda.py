@@ -54,9 +54,9 @@ def provenance(path: Path, row: Row) -> str:
         f"{row['cuda kernels']}, commit {row['commit']}, {row['time'][:10]}. 64 images, 18 words (CLIP-like: 77, and "
         "128 channels), cold L2, graph replay, medians in µs; in brackets percent of the floor, which is the time of "
         "as many bytes at the rate of a copy of the same size, or of the arithmetic at the rate of a large product. "
-        "The others (SDPA: and the gate): how many times the kernel's time, forward and backward together. Bold: less "
-        f"than was asked, which of eager is {TIMES_ASKED['definition, eager']}, of compiled "
-        f"{TIMES_ASKED['definition, torch.compile']}, and {TIMES_ASKED_OF_LAYER} of the layer as a whole."
+        "The others (SDPA with a gate): how many times the kernel's time, forward and backward together. Bold: less "
+        f"than was asked, {TIMES_ASKED['definition, eager']} of eager, {TIMES_ASKED['definition, torch.compile']} of "
+        f"compiled and, of the layer as a whole, {TIMES_ASKED_OF_LAYER}."
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import reference_models.dmgan.released
+from memgan.backends.native import build
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "reference_models/dmgan/README.md"])
@@ -25,6 +26,8 @@ WITH_CODE = [page for page in PAGES if page.name != NEEDS_FILES and blocks(page)
 @pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # of torch's own compiler
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
 def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if any("torch.compile(" in block for block in blocks(page)) and build.compiler() is None:
+        pytest.skip("torch.compile needs a C++ compiler on a CPU")
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
     for block in blocks(page):
