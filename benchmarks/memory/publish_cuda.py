@@ -29,8 +29,8 @@ TIMES_ASKED = {"definition, eager": 8, "definition, torch.compile": 3}
 TIMES_ASKED_OF_LAYER = 4
 OTHERS = {
     "definition, eager": "eager",
-    "definition, torch.compile": "compiled",
-    "released formulation": "released",
+    "definition, torch.compile": "compile",
+    "released formulation": "release",
     "SDPA + gate": "SDPA",
 }
 
@@ -56,7 +56,7 @@ def provenance(path: Path, row: Row) -> str:
         "as many bytes at the rate of a copy of the same size, or of the arithmetic at the rate of a large product. "
         "The others (SDPA with a gate): how many times the kernel's time, forward and backward together. Bold: less "
         f"than was asked, {TIMES_ASKED['definition, eager']} of eager, {TIMES_ASKED['definition, torch.compile']} of "
-        f"compiled and, of the layer as a whole, {TIMES_ASKED_OF_LAYER}."
+        f"compile and, of the layer as a whole, {TIMES_ASKED_OF_LAYER}."
     )
 
 
